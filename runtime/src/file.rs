@@ -1,0 +1,297 @@
+//! Files of one core, addressed by position.
+//!
+//! A [`File`] belongs to the core that opened it. Writes go into the page cache at once, from the caller's own loop turn:
+//! on ext4 a buffered write through the ring is handed to a worker thread and its p99 was measured 1.9 to 4.8 times worse.
+//! Reads try the page cache at once and go through the ring (or the pool) only when they would have to wait for the disk.
+//! Syncs always go through the ring or the pool.
+
+use crate::ring;
+use bytes::{Buf, Bytes};
+use std::io;
+use std::path::{Path, PathBuf};
+
+/// How a file is opened. Reading is always possible.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct OpenOptions {
+    /// The file may be written.
+    pub write: bool,
+    /// The file is made if it is not there.
+    pub create: bool,
+    /// The file must not be there yet.
+    pub create_new: bool,
+}
+
+impl OpenOptions {
+    /// Only reading.
+    #[must_use]
+    pub const fn read_only() -> Self {
+        OpenOptions {
+            write: false,
+            create: false,
+            create_new: false,
+        }
+    }
+
+    /// Reading and writing a file that is there or is made.
+    #[must_use]
+    pub const fn read_write() -> Self {
+        OpenOptions {
+            write: true,
+            create: true,
+            create_new: false,
+        }
+    }
+
+    /// Reading and writing a file that must not be there yet.
+    #[must_use]
+    pub const fn create_new() -> Self {
+        OpenOptions {
+            write: true,
+            create: true,
+            create_new: true,
+        }
+    }
+}
+
+/// An open file of this core.
+#[derive(Debug)]
+pub struct File {
+    path: PathBuf,
+    real: ring::RealFile,
+}
+
+impl File {
+    /// Opens `path`.
+    ///
+    /// # Errors
+    /// As open(2).
+    pub async fn open(path: &Path, options: OpenOptions) -> io::Result<File> {
+        Ok(File {
+            path: path.to_owned(),
+            real: ring::RealFile::open(path, options).await?,
+        })
+    }
+
+    /// The path it was opened by.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its length in bytes.
+    ///
+    /// # Errors
+    /// As fstat(2).
+    pub async fn len(&self) -> io::Result<u64> {
+        self.real.len()
+    }
+
+    /// Up to `size` bytes from `position`; fewer only where the file ends.
+    ///
+    /// # Errors
+    /// As pread(2).
+    pub async fn read_at(&self, position: u64, size: usize) -> io::Result<Bytes> {
+        self.real.read_at(position, size).await
+    }
+
+    /// Writes all `parts` one after the other from `position` on. The future must be awaited to its end: after a drop
+    /// halfway, how much was written is unknown.
+    ///
+    /// # Errors
+    /// As pwritev(2); some of the bytes may have been written.
+    pub async fn write_at(&self, position: u64, parts: &[Bytes]) -> io::Result<()> {
+        let mut rest: Vec<Bytes> = parts.to_vec();
+        let mut position = position;
+        while !rest.is_empty() {
+            let written = self.real.write_some(position, &rest)?;
+            position += written as u64;
+            skip(&mut rest, written);
+        }
+        Ok(())
+    }
+
+    /// Makes everything written before durable, with the length (fdatasync).
+    ///
+    /// # Errors
+    /// As fdatasync(2). After an error nothing may be assumed of the bytes written since the last success, and a later
+    /// success says nothing of them: the kernel may have dropped them.
+    pub async fn sync_data(&self) -> io::Result<()> {
+        self.real.sync_data().await
+    }
+
+    /// Asks the kernel to begin writing a range to the disk, and does not wait for it: a hint that keeps the number of
+    /// dirty pages, and with it the length of a later sync, small.
+    ///
+    /// # Errors
+    /// As sync_file_range(2).
+    pub async fn start_writeback(&self, position: u64, size: u64) -> io::Result<()> {
+        self.real.start_writeback(position, size).await
+    }
+
+    /// Reserves disk space for the first `size` bytes and makes the file at least that long, filled with zeros.
+    ///
+    /// # Errors
+    /// `StorageFull` when there is no space; else as fallocate(2).
+    pub async fn allocate(&self, size: u64) -> io::Result<()> {
+        self.real.allocate(size).await
+    }
+
+    /// Cuts or lengthens the file.
+    ///
+    /// # Errors
+    /// As ftruncate(2).
+    pub async fn set_len(&self, size: u64) -> io::Result<()> {
+        self.real.set_len(size).await
+    }
+}
+
+fn skip(parts: &mut Vec<Bytes>, mut count: usize) {
+    let mut whole = 0;
+    for part in parts.iter_mut() {
+        if part.len() > count {
+            part.advance(count);
+            break;
+        }
+        count -= part.len();
+        whole += 1;
+    }
+    parts.drain(..whole);
+}
+
+/// A lock on a directory that ends with the process: one broker a data directory.
+#[derive(Debug)]
+pub struct DirectoryLock {
+    _file: std::fs::File,
+}
+
+/// Takes the lock file `path`, made if it is not there.
+///
+/// # Errors
+/// `WouldBlock` when another process holds it; else as open(2).
+pub async fn lock(path: &Path) -> io::Result<DirectoryLock> {
+    let file = std::fs::OpenOptions::new()
+        .read(true)
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(path)?;
+    rustix::fs::flock(&file, rustix::fs::FlockOperation::NonBlockingLockExclusive)?;
+    Ok(DirectoryLock { _file: file })
+}
+
+/// The whole of a small file.
+///
+/// # Errors
+/// As open(2) and read(2).
+pub async fn read(path: &Path) -> io::Result<Vec<u8>> {
+    let path = path.to_owned();
+    crate::task::blocking(move || std::fs::read(path)).await
+}
+
+/// Replaces a small file as a whole: after a crash at any moment it holds either the old bytes or the new ones.
+///
+/// # Errors
+/// As open(2), write(2), fsync(2) and rename(2); the old file is then still there.
+pub async fn replace(path: &Path, contents: Vec<u8>) -> io::Result<()> {
+    let path = path.to_owned();
+    crate::task::blocking(move || {
+        let mut temporary = path.clone().into_os_string();
+        temporary.push(".new");
+        std::fs::write(&temporary, contents)?;
+        std::fs::File::open(&temporary)?.sync_all()?;
+        std::fs::rename(&temporary, &path)?;
+        std::fs::File::open(path.parent().unwrap_or(Path::new(".")))?.sync_all()
+    })
+    .await
+}
+
+/// The files and folders in a directory, sorted by name.
+///
+/// # Errors
+/// As opendir(3) and readdir(3).
+pub async fn list(directory: &Path) -> io::Result<Vec<PathBuf>> {
+    let directory = directory.to_owned();
+    crate::task::blocking(move || {
+        let mut paths = std::fs::read_dir(directory)?
+            .map(|entry| Ok(entry?.path()))
+            .collect::<io::Result<Vec<PathBuf>>>()?;
+        paths.sort();
+        Ok(paths)
+    })
+    .await
+}
+
+/// Makes a directory and those above it, if they are not there.
+///
+/// # Errors
+/// As mkdir(2).
+pub async fn create_directory(path: &Path) -> io::Result<()> {
+    std::fs::create_dir_all(path)
+}
+
+/// Renames a file. Durable only after [`sync_directory`] of the folder.
+///
+/// # Errors
+/// As rename(2).
+pub async fn rename(from: &Path, to: &Path) -> io::Result<()> {
+    std::fs::rename(from, to)
+}
+
+/// Deletes a file; deleting a large one takes the file system a while, so it happens off the core.
+///
+/// # Errors
+/// As unlink(2).
+pub async fn remove(path: &Path) -> io::Result<()> {
+    let path = path.to_owned();
+    crate::task::blocking(move || std::fs::remove_file(path)).await
+}
+
+/// Whether there is something at `path`.
+pub async fn exists(path: &Path) -> bool {
+    path.exists()
+}
+
+/// Makes the names in a directory durable.
+///
+/// # Errors
+/// As fsync(2).
+pub async fn sync_directory(directory: &Path) -> io::Result<()> {
+    let directory = directory.to_owned();
+    crate::task::blocking(move || std::fs::File::open(directory)?.sync_all()).await
+}
+
+/// Space of the file system that holds `path`, in bytes.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct DiskSpace {
+    /// All of it.
+    pub total: u64,
+    /// What this process may still use.
+    pub available: u64,
+}
+
+impl DiskSpace {
+    /// The used share, 0.0 to 1.0, as `df` counts it.
+    #[must_use]
+    pub fn used_ratio(self) -> f64 {
+        #[expect(
+            clippy::cast_precision_loss,
+            reason = "a ratio of disk sizes needs no more than 52 bits"
+        )]
+        let ratio = |part: u64| part as f64 / self.total.max(1) as f64;
+        ratio(self.total.saturating_sub(self.available))
+    }
+}
+
+/// Space of the file system that holds `path`.
+///
+/// # Errors
+/// As statvfs(3).
+pub async fn disk_space(path: &Path) -> io::Result<DiskSpace> {
+    let stats = rustix::fs::statvfs(path)?;
+    // Blocks reserved for root are neither ours nor used by anybody: counting them as used would stop a broker early.
+    let reserved = stats.f_bfree.saturating_sub(stats.f_bavail);
+    Ok(DiskSpace {
+        total: stats.f_frsize * stats.f_blocks.saturating_sub(reserved),
+        available: stats.f_frsize * stats.f_bavail,
+    })
+}

@@ -1,0 +1,97 @@
+//! Which I/O path this process may use, and if io_uring is refused, why and how to mend it.
+
+use std::fmt;
+use std::io;
+
+/// The I/O path of files.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum IoPath {
+    /// io_uring.
+    Ring,
+    /// A small pool of blocking threads, and why.
+    Blocking(Refusal),
+}
+
+/// Why io_uring cannot be used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Refusal {
+    /// The configuration asks for the pool.
+    Configured,
+    /// The kernel has no io_uring, or one older than 5.11.
+    KernelTooOld(String),
+    /// kernel.io_uring_disabled has this value.
+    Sysctl(String),
+    /// A seccomp profile (Docker's default one does) or another security module answers EPERM or EACCES.
+    Seccomp,
+    /// The ring's memory does not fit into RLIMIT_MEMLOCK, in bytes.
+    Memlock(u64),
+    /// Something else.
+    Other(String),
+}
+
+impl fmt::Display for IoPath {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            IoPath::Ring => f.write_str("I/O path: io_uring"),
+            IoPath::Blocking(refusal) => write!(f, "I/O path: blocking threads, because {refusal}"),
+        }
+    }
+}
+
+impl fmt::Display for Refusal {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Refusal::Configured => f.write_str("the configuration asks for them"),
+            Refusal::KernelTooOld(release) => {
+                write!(
+                    f,
+                    "kernel {release} has no usable io_uring; fix: run kernel 5.11 or later (5.15 or later advised)"
+                )
+            }
+            Refusal::Sysctl(value) => {
+                write!(
+                    f,
+                    "kernel.io_uring_disabled is {value}; fix: sysctl -w kernel.io_uring_disabled=0"
+                )
+            }
+            Refusal::Seccomp => f.write_str(
+                "a seccomp profile or security module refuses io_uring_setup (Docker's default profile does); \
+                 fix: allow io_uring_setup, io_uring_enter and io_uring_register in the profile",
+            ),
+            Refusal::Memlock(limit) => write!(
+                f,
+                "RLIMIT_MEMLOCK of {limit} bytes is too small for a ring; fix: LimitMEMLOCK=infinity in the unit, or ulimit -l"
+            ),
+            Refusal::Other(error) => write!(f, "io_uring_setup failed: {error}"),
+        }
+    }
+}
+
+/// Tries to make a ring like the ones the cores will use.
+#[must_use]
+pub fn probe() -> IoPath {
+    let mut builder = io_uring::IoUring::<io_uring::squeue::Entry, io_uring::cqueue::Entry>::builder();
+    builder.setup_coop_taskrun();
+    match builder.build(256) {
+        Ok(_ring) => IoPath::Ring,
+        Err(error) => IoPath::Blocking(explain(&error)),
+    }
+}
+
+fn explain(error: &io::Error) -> Refusal {
+    use rustix::io::Errno;
+    let disabled = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").unwrap_or_default();
+    let disabled = disabled.trim();
+    match error.raw_os_error().map(Errno::from_raw_os_error) {
+        Some(Errno::PERM | Errno::ACCESS) if !matches!(disabled, "" | "0") => Refusal::Sysctl(disabled.to_owned()),
+        Some(Errno::PERM | Errno::ACCESS) => Refusal::Seccomp,
+        Some(Errno::NOSYS | Errno::INVAL) => {
+            Refusal::KernelTooOld(rustix::system::uname().release().to_string_lossy().into_owned())
+        }
+        Some(Errno::NOMEM) => {
+            let limit = rustix::process::getrlimit(rustix::process::Resource::Memlock).current;
+            Refusal::Memlock(limit.unwrap_or(u64::MAX))
+        }
+        _ => Refusal::Other(error.to_string()),
+    }
+}
