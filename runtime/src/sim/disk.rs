@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 /// What a device writes wholly or not at all.
 pub(crate) const SECTOR: u64 = 512;
 const SECTOR_SIZE: usize = 512;
-const PAGE: u64 = 4096;
+pub(crate) const PAGE: u64 = 4096;
 const PAGE_SIZE: usize = 4096;
 /// Changes of one file that may wait for a sync before the oldest are written back without one.
 const PENDING_MAX: usize = 8192;
@@ -201,7 +201,14 @@ impl Disk {
     }
 
     fn available(&self) -> u64 {
-        let used: u64 = self.inodes.values().map(Inode::used).sum();
+        // A deleted file gives its space back at once, whether or not the deletion is durable.
+        let named = inodes_of(&self.names);
+        let used: u64 = self
+            .inodes
+            .iter()
+            .filter(|(inode, file)| file.handles > 0 || named.contains(inode))
+            .map(|(_inode, file)| file.used())
+            .sum();
         self.capacity.saturating_sub(used)
     }
 
@@ -354,12 +361,8 @@ impl Disk {
 
     /// Files that no name leads to, now or after a power cut, and that nobody has open.
     fn forget_unnamed(&mut self) {
-        let mut named: BTreeSet<u64> = BTreeSet::new();
-        for entry in self.names.values().chain(self.durable_names.values()) {
-            if let Entry::File(inode) = entry {
-                named.insert(*inode);
-            }
-        }
+        let mut named = inodes_of(&self.names);
+        named.extend(inodes_of(&self.durable_names));
         for change in &self.pending_names {
             if let NameChange::Add(_, inode) | NameChange::Rename(_, _, inode) = change {
                 named.insert(*inode);
@@ -745,6 +748,16 @@ impl NameChange {
             }
         }
     }
+}
+
+fn inodes_of(names: &BTreeMap<PathBuf, Entry>) -> BTreeSet<u64> {
+    names
+        .values()
+        .filter_map(|entry| match entry {
+            Entry::File(inode) => Some(*inode),
+            Entry::Directory => None,
+        })
+        .collect()
 }
 
 /// The path without `.` and doubled slashes, so that one file has one name.
