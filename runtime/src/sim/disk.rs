@@ -65,6 +65,8 @@ struct Inode {
     lost: BTreeSet<u64>,
     /// The first so many bytes have their space.
     reserved: u64,
+    /// Cached pages past those; counted as they come, since counting them anew at each append would cost the file's size.
+    unreserved_pages: u64,
     handles: u32,
 }
 
@@ -134,9 +136,18 @@ impl Content {
 
 impl Inode {
     fn used(&self) -> u64 {
+        (self.reserved.div_ceil(PAGE) + self.unreserved_pages) * PAGE
+    }
+
+    fn count_pages(&mut self) {
         let reserved = self.reserved.div_ceil(PAGE);
-        let beyond = self.cached.pages.range(reserved..).count() as u64;
-        (reserved + beyond) * PAGE
+        self.unreserved_pages = self.cached.pages.range(reserved..).count() as u64;
+    }
+
+    fn new_pages(&self, position: u64, size: usize) -> impl Iterator<Item = u64> {
+        let reserved = self.reserved.div_ceil(PAGE);
+        (position / PAGE..(position + size as u64).div_ceil(PAGE))
+            .filter(move |page| *page >= reserved && !self.cached.pages.contains_key(page))
     }
 
     fn apply(&mut self, kind: &PendingKind) {
@@ -429,6 +440,7 @@ impl Disk {
                     kind: PendingKind::Length(end),
                 });
             }
+            file.unreserved_pages += file.new_pages(position, fits.len()).count() as u64;
             file.cached.write(position, fits);
             let first = position / SECTOR * SECTOR;
             let mut whole = vec![0; to_usize(end.next_multiple_of(SECTOR) - first)];
@@ -450,11 +462,7 @@ impl Disk {
 
     /// How many of the bytes the disk has space for.
     fn room_for(&mut self, inode: u64, position: u64, size: usize) -> io::Result<usize> {
-        let file = self.inode(inode)?;
-        let reserved = file.reserved.div_ceil(PAGE);
-        let new: Vec<u64> = (position / PAGE..(position + size as u64).div_ceil(PAGE))
-            .filter(|page| *page >= reserved && !file.cached.pages.contains_key(page))
-            .collect();
+        let new: Vec<u64> = self.inode(inode)?.new_pages(position, size).collect();
         if new.is_empty() {
             return Ok(size);
         }
@@ -508,8 +516,10 @@ impl Disk {
         let before = file.used();
         let reserved = file.reserved;
         file.reserved = reserved.max(size);
+        file.count_pages();
         if file.used() - before > available {
             file.reserved = reserved;
+            file.count_pages();
             return Err(io::ErrorKind::StorageFull.into());
         }
         if size > file.cached.length {
@@ -528,6 +538,7 @@ impl Disk {
         let file = self.inode(inode)?;
         file.reserved = file.reserved.min(size);
         file.cached.set_length(size);
+        file.count_pages();
         file.lost.split_off(&size.div_ceil(SECTOR));
         file.pending.push(Pending {
             change,
@@ -698,6 +709,7 @@ impl Inode {
         self.cached = self.durable.clone();
         self.lost.clear();
         self.reserved = self.reserved.min(length);
+        self.count_pages();
     }
 }
 

@@ -30,6 +30,7 @@ fn an_honest_disk_loses_nothing_acknowledged_and_every_fault_is_met() {
     for seed in 0..300 {
         let outcome = ledger::run(seed, Faults::swarm(seed, &honest_kinds()));
         assert_eq!(outcome.lost, Vec::<u64>::new(), "seed {seed}");
+        assert_eq!(outcome.report.marks.get("checkpoint ahead"), None, "seed {seed}");
         acknowledged += outcome.acknowledged.len();
         total.add(&outcome.report);
     }

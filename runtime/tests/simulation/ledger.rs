@@ -19,6 +19,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 const DIRECTORY: &str = "/ledger";
+const CHECKPOINT: &str = "/ledger/checkpoint";
 const LOG: &str = "/ledger/log";
 const RECORD_SIZE: u64 = 1024;
 const CORES: usize = 2;
@@ -34,7 +35,7 @@ pub(crate) struct Outcome {
     pub(crate) report: Report,
 }
 
-/// Runs the scenario: three virtual seconds of work and trouble, then a quiet end and a check.
+/// Runs the scenario: a virtual second of work and trouble, then a quiet end and a check.
 pub(crate) fn run(seed: u64, faults: Faults) -> Outcome {
     let simulation = Simulation::new(seed, options(faults));
     let server = simulation.node("server", address(1));
@@ -50,12 +51,15 @@ pub(crate) fn run(seed: u64, faults: Faults) -> Outcome {
         simulation.start(client, move || send_numbers(u64::from(number), Rc::clone(&sink)));
         nodes.push(client);
     }
-    for _ in 0..15 {
-        simulation.run_for(Duration::from_millis(200));
-        simulation.disturb(&nodes, Duration::from_millis(400));
+    for _ in 0..10 {
+        simulation.run_for(Duration::from_millis(100));
+        simulation.disturb(&nodes, Duration::from_millis(200));
     }
-    simulation.run_for(Duration::from_secs(1));
+    simulation.run_for(Duration::from_millis(300));
     simulation.heal_all();
+    for &client in &nodes[1..] {
+        simulation.kill(client);
+    }
     simulation.set_all_faults(&Faults::power_cuts_only());
     simulation.crash(server);
     simulation.set_all_faults(&Faults::none());
@@ -78,9 +82,7 @@ pub(crate) fn run(seed: u64, faults: Faults) -> Outcome {
 }
 
 fn record(number: u64) -> Vec<u8> {
-    (0..128_u64)
-        .flat_map(|word| (number.wrapping_mul(2 * word + 1)).to_le_bytes())
-        .collect()
+    number.to_le_bytes().repeat(128)
 }
 
 fn number_of(bytes: &[u8]) -> Option<u64> {
@@ -161,6 +163,9 @@ async fn append_all(core: &Core) -> io::Result<()> {
         log.write_at(end, &records).await?;
         end += records.len() as u64 * RECORD_SIZE;
         log.sync_data().await?;
+        if end % (8 * RECORD_SIZE) == 0 {
+            file::replace(Path::new(CHECKPOINT), end.to_le_bytes().to_vec()).await?;
+        }
         for (from, ticket, _number) in batch {
             core.post.send(from, Message::Done { ticket });
         }
@@ -173,8 +178,22 @@ async fn recover() -> io::Result<(File, u64)> {
     let log = File::open(path, OpenOptions::read_write()).await?;
     file::sync_directory(Path::new(DIRECTORY)).await?;
     let mut end = 0;
-    while number_of(&log.read_at(end, 1024).await?).is_some() {
+    loop {
+        let bytes = log.read_at(end, 1024).await?;
+        if number_of(&bytes).is_none() {
+            break;
+        }
+        // Written again: if a sync failed before a kill, the cache shows bytes that the disk lacks and that count as
+        // clean. Seed 156 lost everything acknowledged behind such a hole.
+        log.write_at(end, &[bytes]).await?;
         end += RECORD_SIZE;
+    }
+    // Replaced only after its records were synced, so it never runs ahead.
+    if let Ok(checkpoint) = file::read(Path::new(CHECKPOINT)).await {
+        let whole = checkpoint.try_into().map(u64::from_le_bytes);
+        if whole.is_err() || whole.is_ok_and(|checkpoint| checkpoint > end) {
+            runtime::mark!("checkpoint ahead");
+        }
     }
     if end < log.len().await? {
         runtime::mark!("tail cut");
@@ -233,7 +252,7 @@ async fn send_numbers(client: u64, acknowledged: Rc<RefCell<Vec<u64>>>) {
 }
 
 async fn send_until_trouble(number: &mut u64, acknowledged: &RefCell<Vec<u64>>) -> io::Result<()> {
-    let limit = Duration::from_millis(300);
+    let limit = Duration::from_millis(100);
     let late = |_elapsed| io::Error::from(io::ErrorKind::TimedOut);
     let stream = runtime::timeout(limit, TcpStream::connect(server_address()))
         .await
@@ -244,7 +263,7 @@ async fn send_until_trouble(number: &mut u64, acknowledged: &RefCell<Vec<u64>>) 
         let answer = runtime::timeout(limit, read_number(&stream)).await.map_err(late)??;
         assert_eq!(answer, *number);
         acknowledged.borrow_mut().push(answer);
-        runtime::sleep(Duration::from_micros(runtime::rng::random_below(20_000))).await;
+        runtime::sleep(Duration::from_micros(runtime::rng::random_below(50_000))).await;
     }
 }
 
