@@ -12,6 +12,7 @@ pub mod file;
 pub mod mailbox;
 pub mod mark;
 pub mod probe;
+mod real_file;
 mod ring;
 pub mod rng;
 pub mod signal;

@@ -73,9 +73,7 @@ pub fn probe() -> IoPath {
     if crate::world::is_simulated() {
         return IoPath::Ring;
     }
-    let mut builder = io_uring::IoUring::<io_uring::squeue::Entry, io_uring::cqueue::Entry>::builder();
-    builder.setup_coop_taskrun();
-    match builder.build(256) {
+    match crate::ring::build() {
         Ok(_ring) => IoPath::Ring,
         Err(error) => IoPath::Blocking(explain(&error)),
     }
