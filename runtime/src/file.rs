@@ -124,6 +124,8 @@ impl File {
             Inner::Simulated(file) => return file.write_at(position, parts).await,
         };
         let mut rest: Vec<Bytes> = parts.to_vec();
+        // Empty parts in front would make the first call write nothing, which means something else.
+        skip(&mut rest, 0);
         let mut position = position;
         while !rest.is_empty() {
             let written = file.write_some(position, &rest)?;

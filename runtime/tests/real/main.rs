@@ -3,8 +3,11 @@
     clippy::unwrap_used,
     reason = "a test that meets an error it does not expect has failed"
 )]
+#![expect(clippy::print_stdout, reason = "what was skipped or measured must be seen")]
 
 mod busy_loop;
+mod files;
+mod loops;
 
 use runtime::probe::{IoPath, Refusal, probe};
 use std::future::Future;
