@@ -1,1 +1,5 @@
 //! broker
+
+pub mod consumer_offsets;
+pub mod meta;
+pub mod queue_locks;
