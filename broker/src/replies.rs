@@ -20,6 +20,20 @@ pub struct SendReplyFields {
     pub trace_on: bool,
 }
 
+impl SendReplyFields {
+    /// Writes the fields of an answer to a send. `place` is queue and queue offset, of a batch those of the first message.
+    pub fn write(&self, header: &mut HeaderWriter<'_>, message_id: &str, place: (i32, i64), unique_id: &str) {
+        header.put("msgId", message_id);
+        header.put_i64("queueId", i64::from(place.0));
+        header.put_i64("queueOffset", place.1);
+        if !unique_id.is_empty() {
+            header.put("transactionId", unique_id);
+        }
+        header.put("MSG_REGION", &self.region);
+        header.put_bool("TRACE_ON", self.trace_on);
+    }
+}
+
 /// One send that waits.
 #[derive(Clone, Debug)]
 pub struct WaitingSend {
@@ -68,14 +82,7 @@ impl WaitingBatch {
     pub fn write(&self, send: &WaitingSend, code: ResponseCode, fields: &SendReplyFields, out: &mut BytesMut) {
         let text = |range: &Range<usize>| self.text.get(range.clone()).unwrap_or_default();
         let mut header = HeaderWriter::response(out, send.to.serialize, code, send.to.opaque);
-        header.put("msgId", text(&send.message_id));
-        header.put_i64("queueId", i64::from(send.queue_id));
-        header.put_i64("queueOffset", send.queue_offset);
-        if !send.unique_id.is_empty() {
-            header.put("transactionId", text(&send.unique_id));
-        }
-        header.put("MSG_REGION", &fields.region);
-        header.put_bool("TRACE_ON", fields.trace_on);
+        fields.write(&mut header, text(&send.message_id), (send.queue_id, send.queue_offset), text(&send.unique_id));
         // The fields of this answer are a few hundred bytes, far below what a frame may hold.
         let written = header.finish(0);
         debug_assert!(written.is_ok(), "an answer to a send does not fit into a frame: {written:?}");
