@@ -38,8 +38,12 @@ pub struct WaitingSend {
 impl WaitingSend {
     /// Appends the answer to a send whose batch could not be stored.
     pub fn write_failure(&self, remark: &str, out: &mut BytesMut) {
-        let mut header =
-            HeaderWriter::response(out, self.to.serialize, ResponseCode::SERVICE_NOT_AVAILABLE, self.to.opaque);
+        let mut header = HeaderWriter::response(
+            out,
+            self.to.serialize,
+            ResponseCode::SERVICE_NOT_AVAILABLE,
+            self.to.opaque,
+        );
         header.set_remark(remark);
         let written = header.finish(0);
         debug_assert!(written.is_ok(), "an error does not fit into a frame: {written:?}");
@@ -78,7 +82,10 @@ impl WaitingBatch {
         header.put_bool("TRACE_ON", fields.trace_on);
         // The fields of this answer are a few hundred bytes, far below what a frame may hold.
         let written = header.finish(0);
-        debug_assert!(written.is_ok(), "an answer to a send does not fit into a frame: {written:?}");
+        debug_assert!(
+            written.is_ok(),
+            "an answer to a send does not fit into a frame: {written:?}"
+        );
     }
 }
 
@@ -103,7 +110,12 @@ impl WaitingSends {
     ) {
         if self.batches.back().is_none_or(|last| last.batch != batch) {
             let (text, sends) = self.spare.take().unwrap_or_default();
-            self.batches.push_back(WaitingBatch { batch, since: accepted, text, sends });
+            self.batches.push_back(WaitingBatch {
+                batch,
+                since: accepted,
+                text,
+                sends,
+            });
         }
         let Some(waiting) = self.batches.back_mut() else { return };
         let start = waiting.text.len();
@@ -141,7 +153,9 @@ impl WaitingSends {
 
     /// Gives the buffers of an answered batch back.
     pub fn recycle(&mut self, answered: WaitingBatch) {
-        let WaitingBatch { mut text, mut sends, .. } = answered;
+        let WaitingBatch {
+            mut text, mut sends, ..
+        } = answered;
         // One huge batch must not keep its buffers for ever.
         if text.capacity() <= 256 * 1024 {
             text.clear();
