@@ -146,7 +146,12 @@ pub struct Connection {
 }
 
 impl Connection {
-    pub(crate) fn new(id: ConnectionId, stream: TcpStream, peer: SocketAddr, core: &Rc<Core>) -> io::Result<Connection> {
+    pub(crate) fn new(
+        id: ConnectionId,
+        stream: TcpStream,
+        peer: SocketAddr,
+        core: &Rc<Core>,
+    ) -> io::Result<Connection> {
         Ok(Connection {
             id,
             peer,
@@ -352,7 +357,10 @@ impl Connection {
         body: Bytes,
     ) -> Result<(), RequestError> {
         if let Some(reason) = self.close_reason() {
-            return Err(RequestError::Closed { peer: self.peer, reason });
+            return Err(RequestError::Closed {
+                peer: self.peer,
+                reason,
+            });
         }
         let body_size = body.len();
         let write = |out: &mut BytesMut| {
@@ -637,7 +645,11 @@ fn reserve(buffer: &mut BytesMut, room: usize) -> Result<(), CloseReason> {
     let wanted = room.max(missing);
     if buffer.capacity() - buffer.len() < wanted {
         // Some frames' worth, so that frames still held do not cost a new buffer at each read.
-        let spare = if buffer.is_empty() { room.saturating_mul(4).min(READ_MAX) } else { wanted };
+        let spare = if buffer.is_empty() {
+            room.saturating_mul(4).min(READ_MAX)
+        } else {
+            wanted
+        };
         buffer.reserve(spare.max(wanted));
     }
     Ok(())

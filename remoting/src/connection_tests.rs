@@ -30,7 +30,9 @@ struct Echo {
 }
 
 fn write_reply(out: &mut BytesMut, opaque: i32, body_size: usize) {
-    HeaderWriter::response(out, Serialize::Json, ResponseCode::SUCCESS, opaque).finish(body_size).unwrap();
+    HeaderWriter::response(out, Serialize::Json, ResponseCode::SUCCESS, opaque)
+        .finish(body_size)
+        .unwrap();
 }
 
 impl Handler for Echo {
@@ -84,13 +86,24 @@ fn start(limits: Limits) -> Server {
     let address = listener.local_address().unwrap();
     let echo = Rc::new(Echo::default());
     let connections = Connections::new(limits);
-    spawn(serve(listener, connections.clone(), Rc::clone(&echo) as Rc<dyn Handler>));
-    Server { address, echo, connections }
+    spawn(serve(
+        listener,
+        connections.clone(),
+        Rc::clone(&echo) as Rc<dyn Handler>,
+    ));
+    Server {
+        address,
+        echo,
+        connections,
+    }
 }
 
 fn run<F: Future>(test: F) -> F::Output {
     let io = IoPath::Blocking(runtime::probe::Refusal::Configured);
-    runtime::core::run_here(&io, async { timeout(Duration::from_secs(60), test).await.expect("the test hangs") }).unwrap()
+    runtime::core::run_here(&io, async {
+        timeout(Duration::from_secs(60), test).await.expect("the test hangs")
+    })
+    .unwrap()
 }
 
 async fn until(what: &str, condition: impl Fn() -> bool) {
@@ -133,7 +146,9 @@ async fn read_frame(stream: &TcpStream, buffer: &mut BytesMut) -> Option<Frame> 
 
 fn request_bytes(code: RequestCode, opaque: i32, flag: i32, body: &[u8]) -> BytesMut {
     let mut out = BytesMut::new();
-    HeaderWriter::request(&mut out, Serialize::Json, code, opaque, flag).finish(body.len()).unwrap();
+    HeaderWriter::request(&mut out, Serialize::Json, code, opaque, flag)
+        .finish(body.len())
+        .unwrap();
     out.extend_from_slice(body);
     out
 }
@@ -143,7 +158,9 @@ fn bodies_of_every_size_come_back_whole_and_to_their_request() {
     run(async {
         let server = start(Limits::default());
         let (_mine, connection) = client(&server).await;
-        let sizes = [0, 1, 63, 64, 511, 512, 2048, 2049, 65_535, 65_536, 70_000, 1_000_000, 15_000_000];
+        let sizes = [
+            0, 1, 63, 64, 511, 512, 2048, 2049, 65_535, 65_536, 70_000, 1_000_000, 15_000_000,
+        ];
         let requests: Vec<_> = sizes
             .iter()
             .map(|&size| {
@@ -196,13 +213,18 @@ fn rubbish_closes_its_connection_and_no_other() {
             write_all(&stream, bytes).await;
             let ended = timeout(WAIT, read_frame(&stream, &mut BytesMut::new())).await;
             assert!(ended.unwrap().is_none(), "{bytes:?} must end its connection");
-            good.invoke(ECHO, |_header| {}, Bytes::from_static(b"still here"), WAIT).await.unwrap();
+            good.invoke(ECHO, |_header| {}, Bytes::from_static(b"still here"), WAIT)
+                .await
+                .unwrap();
         }
         until("all bad ones are gone", || server.connections.count() == 1).await;
         let closed = server.echo.closed.borrow();
         assert_eq!(closed.len(), rubbish.len());
         for (_id, reason) in closed.iter() {
-            assert!(matches!(reason, CloseReason::Malformed(_) | CloseReason::OtherProtocol(_)), "{reason:?}");
+            assert!(
+                matches!(reason, CloseReason::Malformed(_) | CloseReason::OtherProtocol(_)),
+                "{reason:?}"
+            );
         }
     });
 }
@@ -210,13 +232,21 @@ fn rubbish_closes_its_connection_and_no_other() {
 #[test]
 fn at_the_in_flight_bound_reading_stops_and_goes_on_when_answers_have_gone() {
     run(async {
-        let server = start(Limits { in_flight_max: 4, ..Limits::default() });
+        let server = start(Limits {
+            in_flight_max: 4,
+            ..Limits::default()
+        });
         let (_mine, connection) = client(&server).await;
-        let mut answers: Vec<_> =
-            (0..20).map(|_request| connection.request(HOLD, |_header| {}, Bytes::new()).unwrap()).collect();
+        let mut answers: Vec<_> = (0..20)
+            .map(|_request| connection.request(HOLD, |_header| {}, Bytes::new()).unwrap())
+            .collect();
         until("four are held", || server.echo.held.borrow().len() == 4).await;
         sleep(Duration::from_millis(50)).await;
-        assert_eq!(server.echo.seen.get(), 4, "no more than the bound may reach the handler");
+        assert_eq!(
+            server.echo.seen.get(),
+            4,
+            "no more than the bound may reach the handler"
+        );
         while !answers.is_empty() {
             let open = answers.len();
             until("some are held", || server.echo.held.borrow().len() == open.min(4)).await;
@@ -232,7 +262,10 @@ fn at_the_in_flight_bound_reading_stops_and_goes_on_when_answers_have_gone() {
 #[test]
 fn oneway_requests_do_not_use_up_the_bound() {
     run(async {
-        let server = start(Limits { in_flight_max: 2, ..Limits::default() });
+        let server = start(Limits {
+            in_flight_max: 2,
+            ..Limits::default()
+        });
         let (_mine, connection) = client(&server).await;
         for _request in 0..50 {
             connection.notify(ECHO, |_header| {}, Bytes::from_static(b"x")).unwrap();
@@ -245,21 +278,30 @@ fn oneway_requests_do_not_use_up_the_bound() {
 #[test]
 fn a_peer_that_does_not_read_is_closed_at_the_output_bound() {
     run(async {
-        let server = start(Limits { output_max: 32 << 20, ..Limits::default() });
+        let server = start(Limits {
+            output_max: 32 << 20,
+            ..Limits::default()
+        });
         let stream = TcpStream::connect(server.address).await.unwrap();
         let (_mine, good) = client(&server).await;
         let body = vec![b'x'; 1 << 20];
         let mut sent = 0;
         while server.echo.closed.borrow().is_empty() && sent < 500 {
             let bytes = request_bytes(ECHO, sent, 0, &body);
-            if timeout(Duration::from_secs(2), write_all(&stream, &bytes)).await.is_err() {
+            if timeout(Duration::from_secs(2), write_all(&stream, &bytes))
+                .await
+                .is_err()
+            {
                 break;
             }
             sent += 1;
         }
         until("it is closed", || !server.echo.closed.borrow().is_empty()).await;
         let closed = server.echo.closed.borrow().clone();
-        assert!(matches!(closed[..], [(_, CloseReason::SlowReader { .. })]), "{closed:?}");
+        assert!(
+            matches!(closed[..], [(_, CloseReason::SlowReader { .. })]),
+            "{closed:?}"
+        );
         good.invoke(ECHO, |_header| {}, Bytes::new(), WAIT).await.unwrap();
     });
 }
@@ -268,13 +310,19 @@ fn a_peer_that_does_not_read_is_closed_at_the_output_bound() {
 fn a_peer_that_stops_reading_is_closed_after_the_stall_limit() {
     run(async {
         let stall = Duration::from_millis(300);
-        let server = start(Limits { stall, ..Limits::default() });
+        let server = start(Limits {
+            stall,
+            ..Limits::default()
+        });
         let stream = TcpStream::connect(server.address).await.unwrap();
         let bytes = request_bytes(ECHO, 1, 0, &vec![b'x'; 15 << 20]);
         write_all(&stream, &bytes).await;
         until("it is closed", || !server.echo.closed.borrow().is_empty()).await;
         let closed = server.echo.closed.borrow().clone();
-        assert!(matches!(closed[..], [(_, CloseReason::SlowReader { queued })] if queued > 0), "{closed:?}");
+        assert!(
+            matches!(closed[..], [(_, CloseReason::SlowReader { queued })] if queued > 0),
+            "{closed:?}"
+        );
     });
 }
 
@@ -282,7 +330,10 @@ fn a_peer_that_stops_reading_is_closed_after_the_stall_limit() {
 fn a_silent_connection_is_closed_and_a_busy_one_is_not() {
     run(async {
         let idle = Duration::from_millis(400);
-        let server = start(Limits { idle, ..Limits::default() });
+        let server = start(Limits {
+            idle,
+            ..Limits::default()
+        });
         let (_mine, busy) = client(&server).await;
         let (_theirs, _silent) = client(&server).await;
         until("both are there", || server.connections.count() == 2).await;
@@ -299,11 +350,20 @@ fn a_silent_connection_is_closed_and_a_busy_one_is_not() {
 #[test]
 fn a_quiet_connection_gives_its_buffers_back_and_works_on() {
     run(async {
-        let server = start(Limits { idle: Duration::from_secs(2), ..Limits::default() });
+        let server = start(Limits {
+            idle: Duration::from_secs(2),
+            ..Limits::default()
+        });
         let (_mine, connection) = client(&server).await;
-        connection.invoke(ECHO, |_header| {}, Bytes::from(vec![1; 300_000]), WAIT).await.unwrap();
+        connection
+            .invoke(ECHO, |_header| {}, Bytes::from(vec![1; 300_000]), WAIT)
+            .await
+            .unwrap();
         sleep(Duration::from_millis(900)).await;
-        connection.invoke(ECHO, |_header| {}, Bytes::from(vec![2; 300_000]), WAIT).await.unwrap();
+        connection
+            .invoke(ECHO, |_header| {}, Bytes::from(vec![2; 300_000]), WAIT)
+            .await
+            .unwrap();
         assert_eq!(server.connections.count(), 1);
     });
 }
@@ -314,17 +374,32 @@ fn a_server_asks_its_peer_and_gets_the_answer() {
         let server = start(Limits::default());
         let mine = Connections::new(Limits::default());
         let answering = Rc::new(Echo::default());
-        let _connection = mine.connect(server.address, Rc::clone(&answering) as Rc<dyn Handler>).await.unwrap();
+        let _connection = mine
+            .connect(server.address, Rc::clone(&answering) as Rc<dyn Handler>)
+            .await
+            .unwrap();
         until("it is accepted", || server.connections.count() == 1).await;
         let id = server.echo.opened.borrow()[0];
         let to_peer = server.connections.get(id).unwrap();
-        let answer = to_peer.invoke(ECHO, |header| header.put("k", "v"), Bytes::from_static(b"ping"), WAIT).await.unwrap();
+        let answer = to_peer
+            .invoke(ECHO, |header| header.put("k", "v"), Bytes::from_static(b"ping"), WAIT)
+            .await
+            .unwrap();
         assert_eq!(&answer.body()[..], b"ping");
-        let late = to_peer.invoke(HOLD, |_header| {}, Bytes::new(), Duration::from_millis(50)).await;
+        let late = to_peer
+            .invoke(HOLD, |_header| {}, Bytes::new(), Duration::from_millis(50))
+            .await;
         assert!(matches!(late, Err(RequestError::TimedOut { .. })), "{late:?}");
         answering.answer_held();
-        let next = to_peer.invoke(ECHO, |_header| {}, Bytes::from_static(b"next"), WAIT).await.unwrap();
-        assert_eq!(&next.body()[..], b"next", "the late answer must not be taken for this one");
+        let next = to_peer
+            .invoke(ECHO, |_header| {}, Bytes::from_static(b"next"), WAIT)
+            .await
+            .unwrap();
+        assert_eq!(
+            &next.body()[..],
+            b"next",
+            "the late answer must not be taken for this one"
+        );
     });
 }
 
@@ -340,7 +415,9 @@ fn requests_under_way_fail_when_the_connection_ends() {
         }
         let failed = timeout(WAIT, answer).await.unwrap();
         assert!(matches!(failed, Err(RequestError::Closed { .. })), "{failed:?}");
-        let refused = connection.request(ECHO, |_header| {}, Bytes::new()).map(|_invocation| ());
+        let refused = connection
+            .request(ECHO, |_header| {}, Bytes::new())
+            .map(|_invocation| ());
         assert!(matches!(refused, Err(RequestError::Closed { .. })), "{refused:?}");
     });
 }
@@ -385,13 +462,21 @@ fn close_all_delivers_what_is_queued_first() {
 #[test]
 fn connections_beyond_the_limit_are_refused_and_the_others_served() {
     run(async {
-        let server = start(Limits { connections_max: 2, ..Limits::default() });
+        let server = start(Limits {
+            connections_max: 2,
+            ..Limits::default()
+        });
         let (_a, first) = client(&server).await;
         let (_b, second) = client(&server).await;
         first.invoke(ECHO, |_header| {}, Bytes::new(), WAIT).await.unwrap();
         second.invoke(ECHO, |_header| {}, Bytes::new(), WAIT).await.unwrap();
         let third = TcpStream::connect(server.address).await.unwrap();
-        assert!(timeout(WAIT, read_frame(&third, &mut BytesMut::new())).await.unwrap().is_none());
+        assert!(
+            timeout(WAIT, read_frame(&third, &mut BytesMut::new()))
+                .await
+                .unwrap()
+                .is_none()
+        );
         first.invoke(ECHO, |_header| {}, Bytes::new(), WAIT).await.unwrap();
         assert_eq!(server.connections.statistics().refused, 1);
     });

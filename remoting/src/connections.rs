@@ -105,7 +105,11 @@ impl Core {
     }
 
     fn all(&self) -> Vec<Rc<Connection>> {
-        self.connections.borrow().iter().map(|(_key, connection)| Rc::clone(connection)).collect()
+        self.connections
+            .borrow()
+            .iter()
+            .map(|(_key, connection)| Rc::clone(connection))
+            .collect()
     }
 }
 
@@ -133,7 +137,10 @@ impl Connections {
             flusher: RefCell::new(None),
             changed: Notify::new(),
         });
-        let tasks = [runtime::spawn(flush(Rc::clone(&core))), runtime::spawn(sweep(Rc::clone(&core)))];
+        let tasks = [
+            runtime::spawn(flush(Rc::clone(&core))),
+            runtime::spawn(sweep(Rc::clone(&core))),
+        ];
         Connections(Rc::new(Owner { core, tasks }))
     }
 
@@ -225,7 +232,9 @@ impl Connections {
 
 impl fmt::Debug for Connections {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Connections").field("count", &self.count()).finish_non_exhaustive()
+        f.debug_struct("Connections")
+            .field("count", &self.count())
+            .finish_non_exhaustive()
     }
 }
 

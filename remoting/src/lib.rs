@@ -3,10 +3,12 @@
 //! All of it belongs to one core and never leaves its thread: [`Connections`] holds the connections of a core,
 //! [`serve`] takes new ones in, a [`Handler`] gets their requests, [`Connection`] takes the answers.
 
+pub mod config_table;
 mod connection;
 mod connections;
 mod output;
 mod pending;
+pub mod properties_file;
 mod server;
 mod sniff;
 

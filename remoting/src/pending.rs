@@ -85,9 +85,16 @@ impl Pending {
         let entry = self.slots.vacant_entry();
         let place = entry.key();
         let low = i32::try_from(place).ok().filter(|_| place < PENDING_MAX)?;
-        self.generation = if self.generation == GENERATION_MAX { 0 } else { self.generation + 1 };
+        self.generation = if self.generation == GENERATION_MAX {
+            0
+        } else {
+            self.generation + 1
+        };
         let opaque = (self.generation << PLACE_BITS) | low;
-        entry.insert(Slot { opaque, answer: Answer::Waited(None) });
+        entry.insert(Slot {
+            opaque,
+            answer: Answer::Waited(None),
+        });
         Some((place, opaque))
     }
 
@@ -164,13 +171,21 @@ impl Invocation {
         body: impl IntoIterator<Item = bytes::Bytes>,
     ) -> Result<Invocation, RequestError> {
         if let Some(reason) = connection.close_reason() {
-            return Err(RequestError::Closed { peer: connection.peer(), reason });
+            return Err(RequestError::Closed {
+                peer: connection.peer(),
+                reason,
+            });
         }
         let Some((place, opaque)) = connection.pending().borrow_mut().start() else {
-            return Err(RequestError::TooMany { peer: connection.peer() });
+            return Err(RequestError::TooMany {
+                peer: connection.peer(),
+            });
         };
         // Owned from here on, so that an early return gives the place back.
-        let invocation = Invocation { connection: Rc::clone(connection), place: Some(place) };
+        let invocation = Invocation {
+            connection: Rc::clone(connection),
+            place: Some(place),
+        };
         connection.try_send_parts(|out| write(out, opaque), body)?;
         Ok(invocation)
     }
@@ -182,7 +197,11 @@ impl Future for Invocation {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let closed = self.connection.close_reason();
         let polled = match self.place {
-            Some(place) => self.connection.pending().borrow_mut().poll(place, closed.is_some(), cx.waker()),
+            Some(place) => self
+                .connection
+                .pending()
+                .borrow_mut()
+                .poll(place, closed.is_some(), cx.waker()),
             None => Poll::Ready(None),
         };
         polled.map(|answer| {
@@ -212,7 +231,9 @@ mod tests {
 
     fn answer(opaque: i32) -> Frame {
         let mut bytes = BytesMut::new();
-        HeaderWriter::response(&mut bytes, Serialize::Json, ResponseCode::SUCCESS, opaque).finish(0).unwrap();
+        HeaderWriter::response(&mut bytes, Serialize::Json, ResponseCode::SUCCESS, opaque)
+            .finish(0)
+            .unwrap();
         split_frame(&mut bytes).unwrap().unwrap()
     }
 
@@ -224,7 +245,9 @@ mod tests {
         assert!(pending.complete(answer(second_opaque)));
         assert!(!pending.complete(answer(second_opaque)), "a second answer is dropped");
         assert!(pending.poll(first, false, Waker::noop()).is_pending());
-        let Poll::Ready(Some(frame)) = pending.poll(second, false, Waker::noop()) else { panic!("not answered") };
+        let Poll::Ready(Some(frame)) = pending.poll(second, false, Waker::noop()) else {
+            panic!("not answered")
+        };
         assert_eq!(frame.opaque(), second_opaque);
         assert!(pending.complete(answer(first_opaque)));
         assert_eq!(pending.count(), 1);

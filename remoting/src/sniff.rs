@@ -21,9 +21,9 @@ pub enum OtherProtocol {
 impl fmt::Display for OtherProtocol {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
-            OtherProtocol::Tls => {
-                f.write_str("the peer starts a TLS handshake; TLS is not served here: set tls.enable=false in the client")
-            }
+            OtherProtocol::Tls => f.write_str(
+                "the peer starts a TLS handshake; TLS is not served here: set tls.enable=false in the client",
+            ),
             OtherProtocol::ProxyPreamble => f.write_str(
                 "the peer starts with a PROXY protocol preamble, which is not served here: switch it off in the proxy \
                  (HAProxy: remove send-proxy)",
@@ -34,7 +34,10 @@ impl fmt::Display for OtherProtocol {
                 char::from(*byte)
             ),
             OtherProtocol::Unknown(byte) => {
-                write!(f, "the peer starts with byte {byte:#04x}, which no RocketMQ remoting frame does")
+                write!(
+                    f,
+                    "the peer starts with byte {byte:#04x}, which no RocketMQ remoting frame does"
+                )
             }
         }
     }
