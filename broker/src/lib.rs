@@ -1,1 +1,9 @@
-//! broker
+//! The broker process.
+
+pub mod consumer_offsets;
+pub mod held_pulls;
+pub mod incoming;
+pub mod meta;
+pub mod queue_locks;
+pub mod replies;
+pub mod request;
