@@ -7,3 +7,4 @@ pub mod meta;
 pub mod queue_locks;
 pub mod replies;
 pub mod request;
+pub mod stats;

@@ -52,8 +52,12 @@ pub struct WaitingSend {
 impl WaitingSend {
     /// Appends the answer to a send whose batch could not be stored.
     pub fn write_failure(&self, remark: &str, out: &mut BytesMut) {
-        let mut header =
-            HeaderWriter::response(out, self.to.serialize, ResponseCode::SERVICE_NOT_AVAILABLE, self.to.opaque);
+        let mut header = HeaderWriter::response(
+            out,
+            self.to.serialize,
+            ResponseCode::SERVICE_NOT_AVAILABLE,
+            self.to.opaque,
+        );
         header.set_remark(remark);
         let written = header.finish(0);
         debug_assert!(written.is_ok(), "an error does not fit into a frame: {written:?}");
@@ -85,7 +89,10 @@ impl WaitingBatch {
         fields.write(&mut header, text(&send.message_id), (send.queue_id, send.queue_offset), text(&send.unique_id));
         // The fields of this answer are a few hundred bytes, far below what a frame may hold.
         let written = header.finish(0);
-        debug_assert!(written.is_ok(), "an answer to a send does not fit into a frame: {written:?}");
+        debug_assert!(
+            written.is_ok(),
+            "an answer to a send does not fit into a frame: {written:?}"
+        );
     }
 }
 
@@ -110,7 +117,12 @@ impl WaitingSends {
     ) {
         if self.batches.back().is_none_or(|last| last.batch != batch) {
             let (text, sends) = self.spare.take().unwrap_or_default();
-            self.batches.push_back(WaitingBatch { batch, since: accepted, text, sends });
+            self.batches.push_back(WaitingBatch {
+                batch,
+                since: accepted,
+                text,
+                sends,
+            });
         }
         let Some(waiting) = self.batches.back_mut() else { return };
         let start = waiting.text.len();
@@ -148,7 +160,9 @@ impl WaitingSends {
 
     /// Gives the buffers of an answered batch back.
     pub fn recycle(&mut self, answered: WaitingBatch) {
-        let WaitingBatch { mut text, mut sends, .. } = answered;
+        let WaitingBatch {
+            mut text, mut sends, ..
+        } = answered;
         // One huge batch must not keep its buffers for ever.
         if text.capacity() <= 256 * 1024 {
             text.clear();
