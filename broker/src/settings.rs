@@ -1,5 +1,6 @@
 //! What handlers need of the configuration, worked out once. Replaced as a whole when the configuration changes.
 
+use crate::config::BrokerConfig;
 use crate::incoming::AddedProperties;
 use crate::replicas::{PERM_READ, PERM_WRITE};
 use crate::replies::SendReplyFields;
@@ -9,12 +10,8 @@ use std::time::Duration;
 /// What handlers need of the configuration.
 #[derive(Clone, Debug)]
 pub struct Settings {
-    /// brokerName.
-    pub broker_name: String,
-    /// brokerClusterName.
-    pub cluster: String,
-    /// brokerId: 0 is the master.
-    pub broker_id: i64,
+    /// The configuration itself.
+    pub config: BrokerConfig,
     /// brokerIP1 and listenPort: where clients reach this broker, and part of every message id.
     pub store_host: SocketAddr,
     /// brokerIP2 and haListenPort.
@@ -29,33 +26,47 @@ pub struct Settings {
     pub send_reply: SendReplyFields,
     /// syncFlushTimeout.
     pub sync_flush_timeout: Duration,
-    /// litePullMessageEnable.
-    pub lite_pull_enable: bool,
-    /// longPollingEnable.
-    pub long_polling_enable: bool,
     /// shortPollingTimeMills.
     pub short_polling_time: Duration,
-    /// autoCreateTopicEnable.
-    pub auto_create_topic: bool,
-    /// autoCreateSubscriptionGroup.
-    pub auto_create_subscription_group: bool,
-    /// startAcceptSendRequestTimeStamp, milliseconds since 1970.
-    pub accept_sends_from_ms: i64,
     /// messageDelayLevel.
     pub delay_levels: DelayLevels,
-    /// notifyConsumerIdsChangedEnable.
-    pub notify_consumer_ids_changed: bool,
     /// defaultQueryMaxNum: most messages that a query by unique key gives.
     pub query_max: usize,
     /// maxMsgsNumBatch: most messages that a query by key gives.
     pub query_max_by_key: usize,
     /// channelExpiredTimeout: a client that is silent for this long is gone.
     pub client_expiry: Duration,
-    /// rocketmq.broker.rebalance.lockMaxLiveTime.
-    pub queue_lock_expiry: Duration,
 }
 
 impl Settings {
+    /// Works a configuration out.
+    ///
+    /// # Errors
+    /// An address or a list of delay levels that is none; the configuration's own checks find that earlier.
+    pub fn new(config: BrokerConfig) -> Result<Settings, String> {
+        let address = |key: &str, text: String| {
+            text.parse::<SocketAddr>().map_err(|error| format!("{key} makes the address {text}, which is none: {error}"))
+        };
+        let ms = Duration::from_millis;
+        let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        Ok(Settings {
+            store_host: address("brokerIP1", config.broker_address())?,
+            ha_host: address("brokerIP2", config.ha_server_address())?,
+            permission: i32::try_from(config.broker_permission).unwrap_or(0),
+            max_message_size: count(config.max_message_size),
+            added_properties: AddedProperties::new(&config.region_id, config.trace_on, &config.broker_cluster_name),
+            send_reply: SendReplyFields { region: config.region_id.clone(), trace_on: config.trace_on },
+            sync_flush_timeout: ms(config.sync_flush_timeout_ms),
+            short_polling_time: ms(config.short_polling_time_ms),
+            delay_levels: DelayLevels::parse(&config.message_delay_level)
+                .map_err(|error| format!("messageDelayLevel={}: {error}", config.message_delay_level))?,
+            query_max: count(config.default_query_max_num),
+            query_max_by_key: count(config.max_msgs_num_batch),
+            client_expiry: ms(config.channel_expired_timeout_ms),
+            config,
+        })
+    }
+
     /// Whether this broker takes messages (brokerPermission).
     #[must_use]
     pub fn writable(&self) -> bool {

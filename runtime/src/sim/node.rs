@@ -48,7 +48,7 @@ impl World {
             (main, node.cores, node.incarnation)
         };
         self.trace(Trace::Node, id.0 as u64, u64::from(incarnation));
-        let place = |core| Place {
+        let place = move |core| Place {
             node: id,
             incarnation,
             core,
