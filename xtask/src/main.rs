@@ -1,1 +1,62 @@
-fn main() {}
+//! Chores: `cargo xtask test` runs everything that guards this project, `cargo xtask lint` what reads it.
+#![expect(
+    clippy::print_stdout,
+    clippy::print_stderr,
+    reason = "a command line tool talks to its user"
+)]
+
+mod requirements;
+mod run;
+mod tests;
+
+use clap::{Parser, Subcommand};
+use std::process::ExitCode;
+
+#[derive(Debug, Parser)]
+#[command(name = "cargo xtask", about = "Chores of the RingMQ workspace")]
+struct Arguments {
+    #[command(subcommand)]
+    chore: Chore,
+}
+
+#[derive(Debug, Subcommand)]
+enum Chore {
+    /// Install what is missing, then run every test; the last line counts them all.
+    #[command(
+        after_help = "Examples:\n  cargo xtask test            everything, with real Java, Go, Rust and C++ clients\n  cargo xtask test --quick    what needs no other language's tools"
+    )]
+    Test {
+        /// Leave out what needs Java, Go or Python.
+        #[arg(long)]
+        quick: bool,
+    },
+    /// Formatting, clippy with warnings denied, and cargo-deny.
+    Lint,
+}
+
+fn main() -> ExitCode {
+    let outcome = match Arguments::parse().chore {
+        Chore::Test { quick } => tests::run(quick),
+        Chore::Lint => lint(),
+    };
+    match outcome {
+        Ok(()) => ExitCode::SUCCESS,
+        Err(problem) => {
+            eprintln!("xtask: {problem}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn lint() -> Result<(), String> {
+    run::check("cargo", &["fmt", "--all", "--check"])?;
+    run::check(
+        "cargo",
+        &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
+    )?;
+    requirements::cargo_deny()?;
+    run::check(
+        "cargo",
+        &["deny", "--log-level", "error", "check", "bans", "licenses", "sources"],
+    )
+}
