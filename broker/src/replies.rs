@@ -35,6 +35,17 @@ pub struct WaitingSend {
     unique_id: Range<usize>,
 }
 
+impl WaitingSend {
+    /// Appends the answer to a send whose batch could not be stored.
+    pub fn write_failure(&self, remark: &str, out: &mut BytesMut) {
+        let mut header =
+            HeaderWriter::response(out, self.to.serialize, ResponseCode::SERVICE_NOT_AVAILABLE, self.to.opaque);
+        header.set_remark(remark);
+        let written = header.finish(0);
+        debug_assert!(written.is_ok(), "an error does not fit into a frame: {written:?}");
+    }
+}
+
 /// The sends of one group commit.
 #[derive(Debug)]
 pub struct WaitingBatch {

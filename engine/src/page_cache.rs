@@ -1,0 +1,1 @@
+//! Pages of files kept in memory for readers, within a bound.
