@@ -3,11 +3,13 @@
 pub mod attributes;
 pub mod config;
 pub mod consumer_offsets;
+pub mod error;
 pub mod held_pulls;
 pub mod incoming;
 pub mod meta;
 pub mod preflight;
 pub mod queue_locks;
+pub mod replicas;
 pub mod replies;
 pub mod request;
 pub mod stats;
