@@ -13,3 +13,5 @@ pub mod replicas;
 pub mod replies;
 pub mod request;
 pub mod stats;
+pub mod subscription_groups;
+pub mod topics;

@@ -86,7 +86,12 @@ impl WaitingBatch {
     pub fn write(&self, send: &WaitingSend, code: ResponseCode, fields: &SendReplyFields, out: &mut BytesMut) {
         let text = |range: &Range<usize>| self.text.get(range.clone()).unwrap_or_default();
         let mut header = HeaderWriter::response(out, send.to.serialize, code, send.to.opaque);
-        fields.write(&mut header, text(&send.message_id), (send.queue_id, send.queue_offset), text(&send.unique_id));
+        fields.write(
+            &mut header,
+            text(&send.message_id),
+            (send.queue_id, send.queue_offset),
+            text(&send.unique_id),
+        );
         // The fields of this answer are a few hundred bytes, far below what a frame may hold.
         let written = header.finish(0);
         debug_assert!(
