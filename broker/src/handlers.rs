@@ -1,15 +1,27 @@
 //! What the broker does for each request, one file a family, and the table of those that core 0 serves.
 
+pub mod clients;
+pub mod lock;
+pub mod offset;
+pub mod pull;
+pub mod query;
 pub mod send;
+pub mod send_back;
+pub mod topic;
 
+use crate::control::Control;
 use crate::core::Core;
+use crate::dispatch::task;
 use crate::error::Error;
-use crate::request::ReplyTo;
+use crate::request::{ReplyTo, Request};
 use bytes::Bytes;
 use protocol::header::Header;
 use protocol::header_writer::HeaderWriter;
+use protocol::request_code::RequestCode;
 use protocol::response_code::ResponseCode;
+use serde::de::DeserializeOwned;
 use std::fmt;
+use std::rc::Rc;
 
 type Fill = Box<dyn FnOnce(&mut HeaderWriter<'_>)>;
 
@@ -81,3 +93,44 @@ impl fmt::Debug for Answer {
 
 /// What a handler comes to.
 pub type Outcome = Result<Answer, Error>;
+
+/// Runs a request that core 0 serves.
+pub fn control(core: &Rc<Core>, request: Request) {
+    match request.code() {
+        RequestCode::HEART_BEAT => task(core, request, clients::heartbeat),
+        RequestCode::UNREGISTER_CLIENT => task(core, request, clients::unregister),
+        RequestCode::GET_CONSUMER_LIST_BY_GROUP => task(core, request, clients::members),
+        RequestCode::CHECK_CLIENT_CONFIG => task(core, request, clients::check),
+        RequestCode::LOCK_BATCH_MQ => task(core, request, lock::lock),
+        RequestCode::UNLOCK_BATCH_MQ => task(core, request, lock::unlock),
+        RequestCode::QUERY_MESSAGE => task(core, request, query::query),
+        RequestCode::UPDATE_AND_CREATE_TOPIC => task(core, request, topic::update),
+        RequestCode::UPDATE_AND_CREATE_TOPIC_LIST => task(core, request, topic::update_all),
+        RequestCode::DELETE_TOPIC_IN_BROKER => task(core, request, topic::delete),
+        RequestCode::GET_TOPIC_CONFIG => task(core, request, topic::get),
+        RequestCode::GET_ALL_TOPIC_CONFIG => task(core, request, topic::get_all),
+        other => crate::dispatch::refuse(core, &request.reply_to(), &Error::NotSupported(other.0)),
+    }
+}
+
+/// The control tables; an error on any core but 0.
+fn control_of(core: &Core) -> Result<Rc<Control>, Error> {
+    core.control().cloned().ok_or_else(|| Error::System("the control tables are on core 0".to_owned()))
+}
+
+/// The body of a request, as fastjson writes it.
+fn body<T: DeserializeOwned>(request: &Request, name: &'static str) -> Result<T, Error> {
+    let body = protocol::body::lenient::from_slice(request.frame.body());
+    body.map_err(|error| Error::Body { request: name, cause: error.to_string() })
+}
+
+/// Which part of a table is asked for: from where, and how many.
+fn page(core: &Core, from: Option<i32>, count: Option<i32>) -> (usize, usize) {
+    let config = &core.settings().config;
+    let Some(from) = from.and_then(|from| usize::try_from(from).ok()).filter(|_from| config.enable_split_metadata) else {
+        return (0, usize::MAX);
+    };
+    let page_size = usize::try_from(config.split_metadata_size).unwrap_or(usize::MAX);
+    let count = count.and_then(|count| usize::try_from(count).ok()).filter(|&count| count > 0);
+    (from, count.unwrap_or(page_size).min(page_size))
+}
