@@ -1,8 +1,10 @@
 //! What the broker does for each request, one file a family, and the table of those that core 0 serves.
 
 pub mod clients;
+pub mod group;
 pub mod lock;
 pub mod offset;
+pub mod progress;
 pub mod pull;
 pub mod query;
 pub mod send;
@@ -108,6 +110,21 @@ pub fn control(core: &Rc<Core>, request: Request) {
         RequestCode::UPDATE_AND_CREATE_TOPIC_LIST => task(core, request, topic::update_all),
         RequestCode::DELETE_TOPIC_IN_BROKER => task(core, request, topic::delete),
         RequestCode::GET_TOPIC_CONFIG => task(core, request, topic::get),
+        RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP => task(core, request, group::update),
+        RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST => task(core, request, group::update_all),
+        RequestCode::DELETE_SUBSCRIPTIONGROUP => task(core, request, group::delete),
+        RequestCode::GET_SUBSCRIPTIONGROUP_CONFIG => task(core, request, group::get),
+        RequestCode::GET_ALL_SUBSCRIPTIONGROUP_CONFIG => task(core, request, group::get_all),
+        RequestCode::UPDATE_AND_GET_GROUP_FORBIDDEN => task(core, request, group::forbid),
+        RequestCode::GET_TOPIC_STATS_INFO => task(core, request, progress::topic_stats),
+        RequestCode::GET_CONSUME_STATS => task(core, request, progress::consume_stats),
+        RequestCode::GET_BROKER_CONSUME_STATS => task(core, request, progress::all_consume_stats),
+        RequestCode::QUERY_TOPIC_CONSUME_BY_WHO => task(core, request, progress::groups_of_topic),
+        RequestCode::QUERY_TOPICS_BY_CONSUMER => task(core, request, progress::topics_by_group),
+        RequestCode::QUERY_CONSUME_TIME_SPAN => task(core, request, progress::time_span),
+        RequestCode::GET_ALL_CONSUMER_OFFSET => task(core, request, progress::all_offsets),
+        RequestCode::CLONE_GROUP_OFFSET => task(core, request, progress::clone_group),
+        RequestCode::QUERY_CORRECTION_OFFSET => task(core, request, progress::correction),
         RequestCode::GET_ALL_TOPIC_CONFIG => task(core, request, topic::get_all),
         other => crate::dispatch::refuse(core, &request.reply_to(), &Error::NotSupported(other.0)),
     }
