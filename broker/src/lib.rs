@@ -1,11 +1,14 @@
 //! The broker process.
 
 pub mod attributes;
+pub mod clients;
+pub mod consumer_groups;
 pub mod consumer_offsets;
 pub mod error;
 pub mod held_pulls;
 pub mod incoming;
 pub mod meta;
+pub mod producer_groups;
 pub mod queue_locks;
 pub mod replicas;
 pub mod replies;
