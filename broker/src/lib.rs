@@ -2,12 +2,14 @@
 
 pub mod attributes;
 pub mod clients;
+pub mod config;
 pub mod consumer_groups;
 pub mod consumer_offsets;
 pub mod error;
 pub mod held_pulls;
 pub mod incoming;
 pub mod meta;
+pub mod preflight;
 pub mod producer_groups;
 pub mod queue_locks;
 pub mod replicas;

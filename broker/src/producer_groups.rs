@@ -4,7 +4,7 @@
 //! asked, and for admins' lists. A producer comes with a heartbeat and goes by unregistering, by the end of its connection
 //! or by silence.
 
-use crate::clients::{ChannelName, Client, Member};
+use crate::clients::{Channel, ChannelName, Client, Member};
 use protocol::body::group::{ProducerConnection, ProducerInfo, ProducerTableInfo};
 use runtime::Instant;
 use runtime::collections::{HashMap, hash_map};
@@ -14,7 +14,7 @@ use std::time::Duration;
 
 /// Every producer group that has a member. `C` names a connection.
 #[derive(Debug)]
-pub struct ProducerGroups<C> {
+pub struct ProducerGroups<C = Channel> {
     groups: BTreeMap<Arc<str>, Vec<Member<C>>>,
     /// The groups that came by a connection.
     by_channel: HashMap<C, BTreeSet<Arc<str>>>,
