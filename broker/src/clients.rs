@@ -26,7 +26,7 @@ impl<C: Copy + Eq + Hash + Debug> ChannelName for C {}
 
 /// A client at one connection.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Client<C> {
+pub struct Client<C = Channel> {
     /// How it is reached.
     pub channel: C,
     /// Its id, mostly `ip@pid#nanos`. Two connections may claim the same: a client that has just reconnected.

@@ -11,7 +11,7 @@
 //! Other than in Apache's broker, members that expired are missed by the others at once, a second connection of the same
 //! client is no new member, and the end of one of two connections is no loss.
 
-use crate::clients::{ChannelName, Client, Member};
+use crate::clients::{Channel, ChannelName, Client, Member};
 use crate::replicas::{Subscription, Subscriptions, TableUpdate};
 use protocol::body::group::ConsumerConnection;
 use protocol::body::heartbeat::{ConsumeFromWhere, ConsumeType, ConsumerData, MessageModel};
@@ -24,7 +24,7 @@ use std::time::Duration;
 
 /// Every consumer group that has a member. `C` names a connection.
 #[derive(Debug)]
-pub struct ConsumerGroups<C> {
+pub struct ConsumerGroups<C = Channel> {
     groups: HashMap<Arc<str>, Group<C>>,
     /// The groups that came by a connection.
     by_channel: HashMap<C, BTreeSet<Arc<str>>>,
@@ -50,7 +50,7 @@ struct Group<C> {
 
 /// One consumer group of a heartbeat.
 #[derive(Debug)]
-pub struct Beat<'a, C> {
+pub struct Beat<'a, C = Channel> {
     /// Who sent it.
     pub client: &'a Client<C>,
     /// The group, as the client has it.
@@ -65,7 +65,7 @@ pub struct Beat<'a, C> {
 
 /// What a heartbeat came to.
 #[derive(Debug)]
-pub struct Registered<C> {
+pub struct Registered<C = Channel> {
     /// `IS_SUB_CHANGE` of the answer: the client must send its subscriptions with the next heartbeat.
     pub subscription_changed: bool,
     /// A client has joined, or the topics subscribed to have changed: worth a line in the log.
@@ -76,7 +76,7 @@ pub struct Registered<C> {
 
 /// What follows from a change of members or subscriptions.
 #[derive(Debug)]
-pub struct Changes<C> {
+pub struct Changes<C = Channel> {
     /// Whom to tell (code 40).
     pub notices: Vec<Notice<C>>,
     /// What the replicas need.
@@ -85,7 +85,7 @@ pub struct Changes<C> {
 
 /// Connections that must hear that the members of a group have changed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Notice<C> {
+pub struct Notice<C = Channel> {
     /// The group.
     pub consumer_group: Arc<str>,
     /// The connections.

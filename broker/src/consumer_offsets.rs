@@ -9,6 +9,10 @@
 //! the client's commits are swallowed, since they speak of the time before the reset. Whether a reset is pending is saved
 //! with the offset, so a restart in between does not undo it.
 
+mod file;
+
+pub use file::{ImportedOffset, OffsetsFile};
+
 use crate::meta::{GroupOffsets, OffsetChange, OffsetChanges, OffsetState, OffsetsRemoved};
 use protocol::model::QueueId;
 use runtime::collections::{HashMap, hash_map};
@@ -414,14 +418,6 @@ impl ConsumerOffsets {
     }
 }
 
-/// Splits a key of `consumerOffset.json` into topic and group; `None` unless there is exactly one `@`, which neither may hold.
-#[must_use]
-pub fn split_key(topic_at_group: &str) -> Option<(&str, &str)> {
-    topic_at_group
-        .split_once('@')
-        .filter(|(topic, group)| !topic.is_empty() && !group.is_empty() && !group.contains('@'))
-}
-
 /// Get or make. A commit finds its group here with two look-ups and no allocation.
 fn progress_of<'a>(
     topics: &'a mut HashMap<String, HashMap<String, Progress>>,
@@ -781,13 +777,5 @@ mod tests {
         assert_eq!(least(&[]), Some(5));
         assert_eq!(least(&["slow"]), Some(9));
         assert_eq!(table.offset("t", "slow", q(0)), Some(5));
-    }
-
-    #[test]
-    fn a_key_with_other_than_one_separator_is_not_split() {
-        assert_eq!(split_key("%RETRY%g@g"), Some(("%RETRY%g", "g")));
-        for bad in ["t", "@g", "t@", "t@g@h", ""] {
-            assert_eq!(split_key(bad), None, "{bad}");
-        }
     }
 }

@@ -1,7 +1,6 @@
 //! The broker process.
 
 pub mod attributes;
-pub mod broker;
 pub mod clients;
 pub mod config;
 pub mod consumer_groups;
