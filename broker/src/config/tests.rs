@@ -578,3 +578,9 @@ mod samples {
         );
     }
 }
+
+#[test]
+#[ignore = "writes docs/config.md"]
+fn write_the_reference_page() {
+    std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/config.md"), reference()).unwrap();
+}
