@@ -1,5 +1,6 @@
 //! The broker process.
 
+pub mod attributes;
 pub mod config;
 pub mod consumer_offsets;
 pub mod held_pulls;
