@@ -6,6 +6,7 @@ pub mod consumer_offsets;
 pub mod held_pulls;
 pub mod incoming;
 pub mod meta;
+pub mod plan;
 pub mod preflight;
 pub mod queue_locks;
 pub mod replies;
