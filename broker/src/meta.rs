@@ -215,6 +215,16 @@ impl Meta {
         }
     }
 
+    /// The record as the log takes it.
+    #[must_use]
+    pub fn to_record(&self) -> engine::MetaRecord {
+        let mut payload = Vec::new();
+        engine::MetaRecord {
+            kind: self.encode(&mut payload),
+            payload,
+        }
+    }
+
     /// Reads a record.
     ///
     /// # Errors

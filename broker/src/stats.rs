@@ -154,6 +154,16 @@ impl CoreStats {
             .add(sum, 1);
     }
 
+    /// A consumer gave a message back; `topic` is where it had it from.
+    pub fn sent_back(&self, topic: &str, consumer_group: &str) {
+        self.add(StatName::SNDBCK_PUT_NUMS, &[topic, "@", consumer_group].concat(), 1);
+    }
+
+    /// A message went to a group's dead letter queue; `topic` is where it came from.
+    pub fn dead_lettered(&self, topic: &str, consumer_group: &str) {
+        self.add(StatName::DLQ_PUT_NUMS, &[topic, "@", consumer_group].concat(), 1);
+    }
+
     /// Takes what has come together since the last call.
     #[must_use]
     pub fn take(&self) -> StatsDelta {
@@ -208,7 +218,7 @@ mod tests {
         stats.got("t", "g", 2, 150);
         stats.got("t", "g", 0, 0);
         stats.get_finished(Duration::from_millis(7));
-        stats.add(StatName::SNDBCK_PUT_NUMS, "t@g", 1);
+        stats.sent_back("t", "g");
         let delta = stats.take();
         assert_eq!((delta.puts, delta.put_bytes, delta.puts_failed), (2, 150, 2));
         assert_eq!((delta.gets_found, delta.gets_missed, delta.messages_got), (1, 1, 2));
