@@ -15,6 +15,7 @@ pub mod held_pulls;
 pub mod incoming;
 mod lookups;
 pub mod meta;
+pub mod plan;
 pub mod preflight;
 pub mod producer_groups;
 pub mod queue_locks;
