@@ -227,6 +227,11 @@ impl<'a> Cursor<'a> {
             return Err("a header may have no more than 256 keys");
         }
         let key = self.string()?;
+        if self.rest().starts_with(b":\"") {
+            // So most peers write it: no blank, and a string.
+            self.at += 1;
+            return Ok(key);
+        }
         self.skip_blanks();
         self.expect(b':', "a colon must follow a key")?;
         self.skip_blanks();
@@ -363,6 +368,10 @@ impl<'a> Cursor<'a> {
             let key = self.key()?;
             let value = self.value(2)?;
             index.note(key, value);
+            if self.rest().starts_with(b",\"") {
+                self.at += 1;
+                continue;
+            }
             self.skip_blanks();
             if self.take(b'}') {
                 return Ok(());
