@@ -2,6 +2,7 @@
 
 use crate::consumer_offsets::ConsumerOffsets;
 use crate::core::Core;
+use crate::delayed_messages::DelayedMessages;
 use crate::handlers::pull;
 use crate::held_pulls::QueueKey;
 use crate::replies::{SendReplyFields, WaitingBatch, WaitingSend, WaitingSends};
@@ -11,6 +12,7 @@ use engine::{Arrival, Commit};
 use protocol::model::ShardId;
 use protocol::response_code::ResponseCode;
 use runtime::Instant;
+use runtime::sync::Notify;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
@@ -26,6 +28,10 @@ pub struct CoreShard {
     pub waiting: RefCell<WaitingSends>,
     /// How far consumer groups are in the queues of this shard.
     pub consumer_offsets: RefCell<ConsumerOffsets>,
+    /// The delay levels whose queues are here.
+    pub delayed: DelayedMessages,
+    /// Rung when consumer offsets have changed.
+    pub offsets_changed: Notify,
     /// A task looks for sends that have waited too long.
     watched: std::cell::Cell<bool>,
 }
@@ -33,12 +39,14 @@ pub struct CoreShard {
 impl CoreShard {
     /// A shard that has been opened.
     #[must_use]
-    pub fn new(id: ShardId, engine: engine::Shard, consumer_offsets: ConsumerOffsets) -> Rc<CoreShard> {
+    pub fn new(id: ShardId, engine: engine::Shard) -> Rc<CoreShard> {
         Rc::new(CoreShard {
             id,
             engine,
             waiting: RefCell::default(),
-            consumer_offsets: RefCell::new(consumer_offsets),
+            consumer_offsets: RefCell::default(),
+            delayed: DelayedMessages::default(),
+            offsets_changed: Notify::new(),
             watched: std::cell::Cell::new(false),
         })
     }
@@ -54,6 +62,7 @@ impl CoreShard {
             self.waiting.borrow_mut().recycle(batch);
         }
         for arrival in commit.arrivals {
+            self.delayed.arrived(arrival.queue.0);
             self.wake_held_pulls(core, arrival);
         }
     }

@@ -126,7 +126,7 @@ fn accept(core: &Rc<Core>, request: Request, first_time: bool) -> Result<Accepte
         let remark = format!("the broker[{}] pulling message is forbidden", settings.store_host.ip());
         return Err(Refused::Forbidden(Forbidden::Broker, remark));
     }
-    if request.code() == RequestCode::LITE_PULL_MESSAGE && !settings.lite_pull_enable {
+    if request.code() == RequestCode::LITE_PULL_MESSAGE && !settings.config.lite_pull_message_enable {
         let remark = "lite pull is switched off here: litePullMessageEnable=false".to_owned();
         return Err(Refused::Forbidden(Forbidden::Broker, remark));
     }
@@ -159,7 +159,7 @@ fn accept(core: &Rc<Core>, request: Request, first_time: bool) -> Result<Accepte
     }
     let may_hold = first_time && header.sys_flag & pull_flag::SUSPEND != 0;
     let hold = may_hold.then(|| {
-        if settings.long_polling_enable {
+        if settings.config.long_polling_enable {
             Duration::from_millis(u64::try_from(header.suspend_timeout_millis).unwrap_or(0))
         } else {
             settings.short_polling_time
