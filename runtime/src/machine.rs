@@ -82,6 +82,47 @@ pub fn in_container() -> bool {
     Path::new("/.dockerenv").exists() || Path::new("/run/.containerenv").exists()
 }
 
+/// Bytes of memory that this process may use: the machine's, or fewer if its control group says so. `None` when neither tells.
+#[must_use]
+pub fn memory() -> Option<u64> {
+    let number = |path| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
+    let limits = [
+        "/sys/fs/cgroup/memory.max",
+        "/sys/fs/cgroup/memory/memory.limit_in_bytes",
+    ]
+    .into_iter()
+    .filter_map(number);
+    let machine = std::fs::read_to_string("/proc/meminfo")
+        .ok()
+        .and_then(|text| total_memory(&text));
+    limits.chain(machine).min()
+}
+
+fn total_memory(meminfo: &str) -> Option<u64> {
+    let line = meminfo.lines().find_map(|line| line.strip_prefix("MemTotal:"))?;
+    line.trim()
+        .strip_suffix("kB")?
+        .trim()
+        .parse::<u64>()
+        .ok()?
+        .checked_mul(1024)
+}
+
+/// Local time minus UTC, in minutes, now.
+#[must_use]
+#[expect(unsafe_code, reason = "the standard library knows no time zones; libc does")]
+pub fn utc_offset_minutes() -> i32 {
+    let now = libc::time_t::try_from(crate::wall_clock_ms() / 1000).unwrap_or(0);
+    let mut local = std::mem::MaybeUninit::<libc::tm>::zeroed();
+    // SAFETY: both pointers are valid for the call; `localtime_r` fills `local` or answers null and leaves it zeroed, and
+    // zeroes are a valid `tm`: numbers, and a null name of the zone, which is not read.
+    let local = unsafe {
+        libc::localtime_r(&raw const now, local.as_mut_ptr());
+        local.assume_init()
+    };
+    i32::try_from(local.tm_gmtoff / 60).unwrap_or(0)
+}
+
 /// Whether a directory could be used for files.
 #[derive(Debug)]
 pub enum DirectoryState {
@@ -148,6 +189,21 @@ mod tests {
     fn loopback_is_own_and_a_documentation_address_is_not() {
         assert!(is_own_address("127.0.0.1".parse().unwrap()));
         assert!(!is_own_address("192.0.2.77".parse().unwrap()));
+    }
+
+    #[test]
+    fn memory_is_read_in_bytes() {
+        assert_eq!(
+            total_memory("MemFree: 1 kB\nMemTotal:       24000 kB\n"),
+            Some(24_576_000)
+        );
+        assert_eq!(total_memory("MemTotal: many kB\n"), None);
+        assert!(memory().is_some_and(|bytes| bytes > 1 << 24));
+    }
+
+    #[test]
+    fn the_offset_from_utc_is_that_of_a_time_zone() {
+        assert!((-12 * 60..=14 * 60).contains(&utc_offset_minutes()));
     }
 
     #[test]

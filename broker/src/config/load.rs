@@ -66,8 +66,9 @@ fn finish(mut settings: Settings, findings: &mut Vec<Finding>) -> Option<BrokerC
         let address = settings.text("brokerIP1").to_owned();
         findings.extend(settings.set("brokerIP2", &address, Origin::Default).err().map(stop));
     }
-    if settings.int("haListenPort") == 0 {
-        let port = settings.int("listenPort").saturating_add(1).to_string();
+    let ha_port = settings.int("listenPort").saturating_add(1);
+    if settings.int("haListenPort") == 0 && ha_port <= i64::from(u16::MAX) {
+        let port = ha_port.to_string();
         findings.extend(settings.set("haListenPort", &port, Origin::Default).err().map(stop));
     }
     expand_path(&mut settings, "storePathRootDir");

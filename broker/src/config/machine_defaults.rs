@@ -72,8 +72,10 @@ impl Machine {
     }
 }
 
+type FromCpus = fn(usize) -> usize;
+
 /// How RocketMQ's BrokerConfig and NettyClientConfig size their thread pools from the number of CPUs. They are shown, not used.
-const THREADS: [(&str, fn(usize) -> usize); 9] = [
+const THREADS: [(&str, FromCpus); 9] = [
     ("sendMessageThreadPoolNums", |cpus| cpus.min(4)),
     ("putMessageFutureThreadPoolNums", |cpus| cpus.min(4)),
     ("pullMessageThreadPoolNums", |cpus| 16 + 2 * cpus),

@@ -101,7 +101,7 @@ fn default_text(key: &Key) -> String {
         "storePathCommitLog" => "in storePathRootDir",
         "brokerConfigPath" => "the file of `-c`",
         _ if key.default.is_empty() => "not set",
-        default_of_table => return format!("`{default_of_table}`"),
+        _ => return format!("`{}`", key.default),
     };
     debug_assert!(matches!(key.default, "" | "0"), "{} has a default of its own", key.name);
     computed.to_owned()

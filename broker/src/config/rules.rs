@@ -2,6 +2,7 @@
 
 use super::finding::{Finding, Severity};
 use super::used_keys::{BrokerConfig, BrokerRole};
+use remoting::config_table::Origin;
 use std::net::IpAddr;
 use std::path::{Component, Path, PathBuf};
 
@@ -107,6 +108,10 @@ impl Findings<'_> {
     fn addresses(&mut self) {
         let config = self.config;
         for (key, host) in [("brokerIP1", &config.broker_ip1), ("brokerIP2", &config.broker_ip2)] {
+            if *self.config.settings.origin(key) == Origin::Default && key == "brokerIP2" {
+                // It is brokerIP1 then, and one line about that is enough.
+                continue;
+            }
             if !is_host(host) {
                 self.stop(
                     key,

@@ -101,7 +101,6 @@ pub(super) const ACCEPTED: &[Key] = &[
     Key::accepted("deleteConsumeQueueFilesInterval", I32, "100", RETENTION),
     Key::accepted("destroyMapedFileIntervalForcibly", I32, "120000", MAPPED_FILES),
     Key::accepted("redeleteHangedFileInterval", I32, "120000", MAPPED_FILES),
-    Key::accepted("deleteFileBatchMax", I32, "10", RETENTION),
     Key::accepted(
         "putMsgIndexHightWater",
         I32,
@@ -138,12 +137,6 @@ pub(super) const ACCEPTED: &[Key] = &[
         "Writes are positioned writes through the ring or a pool of threads; see ioPath.",
     ),
     Key::accepted("flushConsumeQueueThoroughInterval", I32, "60000", QUEUE_FILES),
-    Key::accepted(
-        "accessMessageInMemoryMaxRatio",
-        I32,
-        "40",
-        "What is in memory is known, not guessed from a share of it; see tailCacheBytes.",
-    ),
     Key::accepted("maxHashSlotNum", I32, "5000000", REPLICATION),
     Key::accepted("maxIndexNum", I32, "20000000", KEY_INDEX),
     Key::accepted("messageIndexSafe", Kind::Bool, "false", KEY_INDEX),

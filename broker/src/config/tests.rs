@@ -434,26 +434,23 @@ mod updates {
 
     #[test]
     fn a_key_of_the_allow_list_changes_and_is_written_back_where_it_stood() {
-        let file = "# my broker\nfileReservedTime = 48\n\n# and more\nlistenPort=10911\n";
+        let file = "# my broker\nmaxMessageSize = 65536\n\n# and more\nlistenPort=10911\n";
         let (config, _notices) = load(file);
-        let updated = config.update("fileReservedTime=24\nbrokerPermission=4\n").unwrap();
+        let updated = config.update("maxMessageSize=1024\nbrokerPermission=4\n").unwrap();
         assert_eq!(
-            (
-                updated.config.file_reserved_time_hours,
-                updated.config.broker_permission
-            ),
-            (24, 4)
+            (updated.config.max_message_size, updated.config.broker_permission),
+            (1024, 4)
         );
         assert_eq!(
-            config.file_reserved_time_hours, 48,
+            config.max_message_size, 65_536,
             "the running configuration is not touched"
         );
         let written = updated.write_back(file).unwrap();
         assert_eq!(
             written,
-            "# my broker\nfileReservedTime=24\n\n# and more\nlistenPort=10911\nbrokerPermission=4\n"
+            "# my broker\nmaxMessageSize=1024\n\n# and more\nlistenPort=10911\nbrokerPermission=4\n"
         );
-        assert_eq!(load(&written).0.file_reserved_time_hours, 24);
+        assert_eq!(load(&written).0.max_message_size, 1024);
     }
 
     #[test]
@@ -468,10 +465,11 @@ mod updates {
             ("brokerName=b", "cannot be changed"),
             ("nobody=1", "is not a key"),
             ("fileReservedTime=long", "is not a number"),
-            ("fileReservedTime=24\nlistenPort=10921", "cannot be changed"),
+            ("fileReservedTime=24", "cannot be changed"),
+            ("brokerPermission=4\nlistenPort=10921", "cannot be changed"),
             ("aclEnable=true", "cannot be honoured"),
             ("namesrvAddr=x", "host:port"),
-            ("deleteWhen=25", "no hour"),
+            ("regionId=x\nmaxMessageSize=0", "whole number"),
         ] {
             let error = config.update(text).expect_err(text).to_string();
             assert!(error.contains(word), "{text}: {error}");
@@ -487,7 +485,7 @@ mod updates {
                 key: "brokerPermission"
             })
         ));
-        assert!(config.update("fileReservedTime=1").is_ok());
+        assert!(config.update("maxMessageSize=1024").is_ok());
     }
 
     #[test]
@@ -577,4 +575,10 @@ mod samples {
             &["brokerConfigPaths=", "start one process for each"],
         );
     }
+}
+
+#[test]
+#[ignore = "writes docs/config.md"]
+fn write_the_reference_page() {
+    std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/config.md"), reference()).unwrap();
 }

@@ -44,6 +44,10 @@ impl BrokerConfig {
         let mut settings = self.settings.clone();
         let (mut changes, mut notices) = (Vec::new(), Vec::new());
         for (key, value) in settings.check_update(text)? {
+            if key.secret && value.bytes().all(|byte| byte == b'*') {
+                // As it was shown: a whole configuration that is sent back does not change what nobody could see.
+                continue;
+            }
             if self
                 .config_black_list
                 .split(';')

@@ -116,13 +116,15 @@ used_keys! {
     /// Ignores consumers that choose their queues themselves (heartbeats of type CONSUME_ACTIVELY).
     reject_pull_consumer_enable: bool = "rejectPullConsumerEnable", Kind::Bool, "false", updatable;
     /// Bytes of one pull reply from memory, at most; the first message always goes.
-    max_transfer_bytes_on_message_in_memory: u32 = "maxTransferBytesOnMessageInMemory", POSITIVE, "262144", updatable;
+    max_transfer_bytes_on_message_in_memory: u32 = "maxTransferBytesOnMessageInMemory", POSITIVE, "262144";
     /// Messages of one pull reply from memory, at most.
-    max_transfer_count_on_message_in_memory: u32 = "maxTransferCountOnMessageInMemory", POSITIVE, "32", updatable;
+    max_transfer_count_on_message_in_memory: u32 = "maxTransferCountOnMessageInMemory", POSITIVE, "32";
     /// Bytes of one pull reply from disk, at most; the first message always goes.
-    max_transfer_bytes_on_message_in_disk: u32 = "maxTransferBytesOnMessageInDisk", POSITIVE, "65536", updatable;
+    max_transfer_bytes_on_message_in_disk: u32 = "maxTransferBytesOnMessageInDisk", POSITIVE, "65536";
     /// Messages of one pull reply from disk, at most.
-    max_transfer_count_on_message_in_disk: u32 = "maxTransferCountOnMessageInDisk", POSITIVE, "8", updatable;
+    max_transfer_count_on_message_in_disk: u32 = "maxTransferCountOnMessageInDisk", POSITIVE, "8";
+    /// Messages within the newest part of the log, this percentage of the machine's memory in size, count as in memory.
+    access_message_in_memory_max_ratio: u32 = "accessMessageInMemoryMaxRatio", PERCENT, "40";
     /// Tells the members of a consumer group at once when one comes or goes.
     notify_consumer_ids_changed_enable: bool = "notifyConsumerIdsChangedEnable", Kind::Bool, "true", updatable;
     /// Carries a reset of consumer offsets to the consumer in its next pull reply.
@@ -174,19 +176,21 @@ used_keys! {
     /// Size of a segment of a new store's commitlog, in bytes. A store keeps the size it was made with.
     mapped_file_size_commit_log: u64 = "mappedFileSizeCommitLog", Kind::Int { min: 1_048_576, max: I32_MAX }, "1073741824";
     /// Hours for which messages are kept.
-    file_reserved_time_hours: u64 = "fileReservedTime", POSITIVE, "72", important, updatable;
+    file_reserved_time_hours: u64 = "fileReservedTime", POSITIVE, "72", important;
     /// Hours of the day, separated by ;, at which segments past fileReservedTime are deleted.
-    delete_when: String = "deleteWhen", Kind::Text, "04", important, updatable;
+    delete_when: String = "deleteWhen", Kind::Text, "04", important;
     /// From this percentage of the disk on, segments past fileReservedTime are deleted at any hour.
-    disk_max_used_space_ratio: u32 = "diskMaxUsedSpaceRatio", PERCENT, "75", updatable;
+    disk_max_used_space_ratio: u32 = "diskMaxUsedSpaceRatio", PERCENT, "75";
     /// From this percentage of the disk on, the oldest segments are deleted whatever their age, if cleanFileForciblyEnable.
-    disk_space_clean_forcibly_ratio: u32 = "diskSpaceCleanForciblyRatio", PERCENT, "85", updatable;
+    disk_space_clean_forcibly_ratio: u32 = "diskSpaceCleanForciblyRatio", PERCENT, "85";
     /// From this percentage of the disk on, sends are refused until there is room again.
-    disk_space_warning_level_ratio: u32 = "diskSpaceWarningLevelRatio", PERCENT, "90", updatable;
+    disk_space_warning_level_ratio: u32 = "diskSpaceWarningLevelRatio", PERCENT, "90";
     /// Allows diskSpaceCleanForciblyRatio to delete segments that are not past fileReservedTime.
-    clean_file_forcibly_enable: bool = "cleanFileForciblyEnable", Kind::Bool, "true", updatable;
+    clean_file_forcibly_enable: bool = "cleanFileForciblyEnable", Kind::Bool, "true";
     /// How often the disk and the age of segments are looked at.
-    clean_resource_interval_ms: u64 = "cleanResourceInterval", POSITIVE, "10000", updatable;
+    clean_resource_interval_ms: u64 = "cleanResourceInterval", POSITIVE, "10000";
+    /// Segments deleted in one round, at most.
+    delete_file_batch_max: u32 = "deleteFileBatchMax", POSITIVE, "10";
     /// Keeps an index from message keys and unique ids to messages, for queryMsgByKey and queryMsgByUniqueKey.
     message_index_enable: bool = "messageIndexEnable", Kind::Bool, "true";
     /// Messages of one query by key, at most.
