@@ -205,7 +205,7 @@ impl Inner {
                 }
             })
             .await;
-            keys.refed(range);
+            keys.refed(&range);
         }
     }
 
