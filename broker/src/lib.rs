@@ -9,6 +9,7 @@ pub mod incoming;
 pub mod meta;
 pub mod plan;
 pub mod preflight;
+pub mod program;
 pub mod queue_locks;
 pub mod replicas;
 pub mod replies;
