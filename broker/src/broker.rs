@@ -153,10 +153,10 @@ impl Broker {
             let opened: Rc<OnceCell<Rc<CoreShard>>> = Rc::default();
             let hooks = hooks(&Rc::downgrade(core), &opened, &self.settings, id);
             let (engine, recovered) = Shard::open(&self.layout, id, hooks).await?;
-            let shard = CoreShard::new(id, engine);
+            let shard = CoreShard::new(id, engine, self.layout.options().in_memory_distance);
             take_back(core, &shard, &recovered.metadata)?;
             for damage in &recovered.damage {
-                tracing::error!(shard = id.get(), %damage, "the store is damaged");
+                tracing::error!(shard = id.get(), from = %damage.from, to = %damage.to, reason = damage.reason, "the store is damaged");
             }
             let first = opened.set(Rc::clone(&shard));
             assert!(first.is_ok(), "shard {id} was opened twice");
@@ -273,7 +273,13 @@ async fn close(core: &Rc<Core>) -> Result<(), StartError> {
             tracing::warn!(shard = shard.id.get(), %error, "consumer offsets were not saved at the end");
         }
     }
-    core.connections.drain(DRAIN_LIMIT).await;
+    for shard in core.own_shards() {
+        // Sends under way get their answers.
+        if let Err(error) = shard.engine.flush().await {
+            tracing::warn!(shard = shard.id.get(), %error, "the last messages were not made durable");
+        }
+    }
+    core.connections.close_all("the broker stops", DRAIN_LIMIT).await;
     for shard in core.own_shards() {
         shard.engine.close().await?;
     }

@@ -3,6 +3,7 @@
 //! A change goes the same way every time ([`Control::record`]): into shard 0's log as a metadata record, to every core's
 //! replica, and, for topics, to the name servers; the request that made it is answered when the record is committed.
 
+use crate::clients::Channel;
 use crate::consumer_groups::ConsumerGroups;
 use crate::core::{CONTROL_CORE, Core};
 use crate::error::Error;
@@ -31,9 +32,9 @@ pub struct Control {
     /// Every subscription group.
     pub subscription_groups: RefCell<SubscriptionGroups>,
     /// Consumers that are connected.
-    pub consumer_groups: RefCell<ConsumerGroups>,
+    pub consumer_groups: RefCell<ConsumerGroups<Channel>>,
     /// Producers that are connected.
-    pub producer_groups: RefCell<ProducerGroups>,
+    pub producer_groups: RefCell<ProducerGroups<Channel>>,
     /// Queues that orderly consumers hold.
     pub queue_locks: RefCell<QueueLocks>,
     /// What happened, over time.
@@ -137,6 +138,12 @@ impl Control {
         let shard = core.shard(ShardId::ZERO).ok_or_else(Error::stopping)?;
         let committed = shard.engine.committed(batch).await;
         committed.map_err(|error| Error::NotAvailable(format!("the change does not last: {error}")))
+    }
+
+    /// Starts what goes on beside the requests: clients that fall silent are forgotten, statistics are sampled.
+    pub fn start_upkeep(self: &Rc<Self>, core: &Rc<Core>) {
+        runtime::spawn(crate::handlers::clients::expire(Rc::clone(core), Rc::clone(self)));
+        runtime::spawn(crate::handlers::admin::sample_stats(Rc::clone(core), Rc::clone(self)));
     }
 
     /// The topics as the name servers shall know them.

@@ -16,7 +16,7 @@ use crate::storing::OwnedMessage;
 use engine::Entry;
 use protocol::message::properties::names;
 use protocol::message::record::RecordView;
-use protocol::model::{QueueId, QueueOffset, ShardId, names as topics};
+use protocol::model::{PhysicalOffset, QueueId, QueueOffset, ShardId, names as topics};
 use runtime::sync::Notify;
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
@@ -36,7 +36,7 @@ pub struct DelayedMessages {
     /// Next queue offset to deliver, by level.
     progress: RefCell<BTreeMap<i32, i64>>,
     /// Rung when a message comes to a level, by the engine's handle of its queue.
-    wakers: RefCell<BTreeMap<u32, Rc<Notify>>>,
+    wakers: RefCell<BTreeMap<usize, Rc<Notify>>>,
 }
 
 impl DelayedMessages {
@@ -56,7 +56,7 @@ impl DelayedMessages {
     }
 
     /// A message has arrived in a queue of this shard.
-    pub fn arrived(&self, queue: u32) {
+    pub fn arrived(&self, queue: usize) {
         if let Some(waker) = self.wakers.borrow().get(&queue) {
             waker.notify_one();
         }
@@ -92,6 +92,19 @@ pub fn tag_hash_of(settings: &Settings, record: &RecordView<'_>) -> i64 {
     record.store_timestamp.saturating_add(delay_ms)
 }
 
+/// Level, next queue offset to deliver and end of the queue, of every level whose queue is on this core.
+#[must_use]
+pub fn figures(core: &Core) -> Vec<(i32, i64, i64)> {
+    let mut figures = Vec::new();
+    for level in 1..=core.settings().delay_levels.count() {
+        let Some(shard) = core.shard(core.map.home(topics::SCHEDULE_TOPIC, queue_of(level))) else { continue };
+        let Some(queue) = shard.engine.find_queue(topics::SCHEDULE_TOPIC, queue_of(level).get()) else { continue };
+        let progress = shard.delayed.progress.borrow().get(&level).copied().unwrap_or(0);
+        figures.push((level, progress, shard.engine.bounds(queue).1.0));
+    }
+    figures
+}
+
 /// Starts the delivery of every level whose queue is at home in one of this core's shards.
 pub fn start(core: &Rc<Core>) {
     for level in 1..=core.settings().delay_levels.count() {
@@ -112,7 +125,7 @@ async fn deliver_level(core: Rc<Core>, shard: Rc<CoreShard>, level: i32) {
         }
     };
     let waker = Rc::new(Notify::new());
-    shard.delayed.wakers.borrow_mut().insert(queue.0, Rc::clone(&waker));
+    shard.delayed.wakers.borrow_mut().insert(queue.index(), Rc::clone(&waker));
     let saved = shard.delayed.progress.borrow().get(&level).copied().unwrap_or(0);
     let next = Cell::new(QueueOffset(saved));
     loop {
@@ -190,7 +203,7 @@ async fn deliver(
 }
 
 async fn deliver_one(core: Rc<Core>, shard: Rc<CoreShard>, level: i32, entry: Entry) -> bool {
-    let Some(place) = protocol::model::PhysicalOffset::from_wire(entry.physical_offset) else { return true };
+    let place = PhysicalOffset::new(shard.id, entry.position);
     let record = match shard.engine.record_at(place).await {
         Ok(Some(record)) => record,
         // Deleted by retention, or damaged and reported: waiting would not bring it back.

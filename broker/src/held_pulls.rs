@@ -15,7 +15,7 @@ pub struct QueueKey {
     /// The shard.
     pub shard: ShardId,
     /// The engine's handle of the queue in that shard.
-    pub slot: u32,
+    pub slot: usize,
 }
 
 /// The pulls a core holds. `P` is what is needed to run the pull again.
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn queue(slot: u32) -> QueueKey {
+    fn queue(slot: usize) -> QueueKey {
         QueueKey {
             shard: ShardId::ZERO,
             slot,

@@ -72,7 +72,7 @@ impl Core {
             let to = request.reply_to();
             match core.create_topic_of(&request).await {
                 // The replica of this core had the topic before the answer came.
-                Ok(()) => crate::dispatch::arrived_again(&core, request),
+                Ok(()) => crate::dispatch::send_home(&core, request),
                 Err(error) => {
                     core.stats.put_refused();
                     crate::dispatch::refuse(&core, &to, &error);
@@ -128,7 +128,7 @@ impl CoreShard {
             return true;
         }
         let Ok(entries) = self.engine.entries(queue, queue_offset.max(min), 1).await else { return false };
-        let distance = self.engine.options().in_memory_distance;
+        let distance = self.in_memory_distance;
         entries.first().is_none_or(|entry| self.engine.stats().end.saturating_sub(entry.position) <= distance)
     }
 }

@@ -171,7 +171,11 @@ impl Registration {
             broker_addr: settings.store_host.to_string(),
             broker_name: settings.config.broker_name.clone(),
             broker_id: Some(settings.config.broker_id),
-            ..BrokerHeartbeatRequest::default()
+            epoch: None,
+            max_offset: None,
+            confirm_offset: None,
+            heartbeat_timeout_mills: Some(heartbeat_timeout_ms(settings)),
+            election_priority: None,
         };
         let fill = |out: &mut protocol::header_writer::HeaderWriter<'_>| header.encode(out);
         // Oneway, as RocketMQ's brokers do: an answer says nothing that the connection does not.
@@ -179,6 +183,10 @@ impl Registration {
             tracing::debug!(name_server = address, %error, "no heartbeat");
         }
     }
+}
+
+fn heartbeat_timeout_ms(settings: &Settings) -> i64 {
+    i64::try_from(settings.config.broker_not_active_timeout_ms).unwrap_or(i64::MAX)
 }
 
 fn register_header(settings: &Settings, body: &[u8]) -> RegisterBrokerRequest {
@@ -189,7 +197,7 @@ fn register_header(settings: &Settings, body: &[u8]) -> RegisterBrokerRequest {
         cluster_name: config.broker_cluster_name.clone(),
         ha_server_addr: settings.ha_host.to_string(),
         broker_id: config.broker_id,
-        heartbeat_timeout_millis: Some(i64::try_from(config.broker_not_active_timeout_ms).unwrap_or(i64::MAX)),
+        heartbeat_timeout_millis: Some(heartbeat_timeout_ms(settings)),
         enable_acting_master: Some(false),
         compressed: config.compressed_register,
         body_crc32: body_crc32(body),

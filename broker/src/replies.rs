@@ -45,6 +45,8 @@ pub struct WaitingSend {
     pub queue_offset: i64,
     /// When the request was accepted: for the latency statistics.
     pub accepted: Instant,
+    /// The answer waits for flush and slaves (property WAIT).
+    pub wait: bool,
     message_id: Range<usize>,
     unique_id: Range<usize>,
 }
@@ -116,7 +118,7 @@ impl WaitingSends {
         batch: u64,
         to: ReplyTo,
         (queue_id, queue_offset): (i32, i64),
-        accepted: Instant,
+        (accepted, wait): (Instant, bool),
         write_message_ids: impl FnOnce(&mut String),
         unique_id: &str,
     ) {
@@ -140,6 +142,7 @@ impl WaitingSends {
             queue_id,
             queue_offset,
             accepted,
+            wait,
             message_id: start..middle,
             unique_id: middle..end,
         });
@@ -149,6 +152,16 @@ impl WaitingSends {
     pub fn take_until(&mut self, batch: u64) -> Option<WaitingBatch> {
         self.batches.front().filter(|oldest| oldest.batch <= batch)?;
         self.batches.pop_front()
+    }
+
+    /// Takes the sends of a batch out that do not wait for flush and slaves; `None` if there are none.
+    pub fn take_unwaiting(&mut self, batch: u64) -> Option<WaitingBatch> {
+        let waiting = self.batches.iter_mut().find(|waiting| waiting.batch == batch)?;
+        if waiting.sends.iter().all(|send| send.wait) {
+            return None;
+        }
+        let sends = waiting.sends.extract_if(.., |send| !send.wait).collect();
+        Some(WaitingBatch { batch, since: waiting.since, text: waiting.text.clone(), sends })
     }
 
     /// Takes out the oldest batch if it has waited since before `limit`.

@@ -224,17 +224,18 @@ impl Topics {
         (template.perm & perm::INHERIT != 0 && !switched_off).then_some(template)
     }
 
-    /// The retry or dead letter topic of a group; made if it is not there. One that is there only takes over the order.
+    /// The retry or dead letter topic of a group; made if it is not there. One that is there becomes an order topic if that is
+    /// wanted, and stays one (in Apache's broker it turns with each heartbeat and each message given back, and registers).
     ///
     /// # Errors
     /// A bad name.
     pub fn for_group(&mut self, wanted: GroupTopic<'_>, now_ms: i64) -> Result<Needed, Error> {
         if let Some(there) = self.table.get(wanted.topic) {
-            if there.order == wanted.order {
+            if there.order || !wanted.order {
                 return Ok(Needed::There(Arc::clone(there)));
             }
             let changed = TopicConfig {
-                order: wanted.order,
+                order: true,
                 ..TopicConfig::clone(there)
             };
             return Ok(Needed::Made(self.put(changed, now_ms)));

@@ -20,8 +20,6 @@ mod node;
 mod report;
 pub(crate) mod socket;
 pub(crate) mod task;
-#[cfg(test)]
-mod tests;
 pub(crate) mod time;
 mod world;
 
@@ -418,10 +416,14 @@ impl Simulation {
         let _announcer = SeedOnPanic(self.world.seed);
         let deadline = self.world.now().saturating_add(nanos(limit));
         while !done() {
-            match self.world.step(deadline) {
-                Step::Ran if self.world.now() <= deadline => {}
-                Step::Ran | Step::Limit => return Err(Stopped::Deadline(self.world.tasks_by_node())),
-                Step::Idle => return Err(Stopped::Deadlock(self.world.tasks_by_node())),
+            let stopped = match self.world.step(deadline) {
+                Step::Ran if self.world.now() <= deadline => continue,
+                Step::Ran | Step::Limit => Stopped::Deadline,
+                Step::Idle => Stopped::Deadlock,
+            };
+            // The last step may have been the one that was waited for.
+            if !done() {
+                return Err(stopped(self.world.tasks_by_node()));
             }
         }
         Ok(())

@@ -100,8 +100,8 @@ pub async fn consume_queue(core: Rc<Core>, request: Rc<Request>) -> Outcome {
     let data = entries
         .iter()
         .map(|entry| ConsumeQueueData {
-            physic_offset: entry.physical_offset,
-            physic_size: entry.size,
+            physic_offset: PhysicalOffset::new(shard.id, entry.position).to_wire(),
+            physic_size: i32::try_from(entry.record_size).unwrap_or(i32::MAX),
             tags_code: entry.tag_hash,
             eval: true,
             ..ConsumeQueueData::default()
@@ -113,5 +113,5 @@ pub async fn consume_queue(core: Rc<Core>, request: Rc<Request>) -> Outcome {
         queue_data: Some(data),
         ..QueryConsumeQueueResponseBody::default()
     };
-    Ok(Answer::body(protocol::body::to_json(&body)))
+    Ok(Answer::body(protocol::body::json::to_java_json(&body)))
 }

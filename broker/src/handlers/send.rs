@@ -6,6 +6,7 @@
 use crate::core::Core;
 use crate::delayed_messages;
 use crate::error::Error;
+use crate::handlers::send_back;
 use crate::incoming::Incoming;
 use crate::replicas::Topic;
 use crate::request::{ReplyTo, Request};
@@ -19,6 +20,7 @@ use protocol::message::id::OffsetMessageId;
 use protocol::message::properties::{self, names};
 use protocol::model::{QueueId, names as topics};
 use protocol::response_code::ResponseCode;
+use protocol::version::Version;
 use runtime::Instant;
 use smallvec::SmallVec;
 use std::net::SocketAddr;
@@ -44,12 +46,12 @@ pub fn serve(core: &Rc<Core>, request: Request) {
     let mut incoming = core.incoming.borrow_mut();
     match send(core, &request, &mut incoming) {
         Ok(()) => {}
-        Err(Error::TopicNotExist(topic)) if core.may_create_topic(&topic) => {
+        Err(Error::TopicNotExist(topic)) if core.replicas.borrow().topic(&topic).is_none() => {
             drop(incoming);
             core.create_topic_and_send(request);
         }
         Err(error) => {
-            core.stats.put_failed();
+            core.stats.put_refused();
             crate::dispatch::refuse(core, &request.reply_to(), &error);
         }
     }
@@ -63,6 +65,9 @@ fn send(core: &Rc<Core>, request: &Request, incoming: &mut Incoming) -> Result<(
     let at = Instant::now();
     let header = SendHeader::decode(request.frame.ext())?;
     let settings = core.settings();
+    if runtime::wall_clock_ms() < settings.config.start_accept_send_request_time_stamp {
+        return Err(Error::System("broker unable to service, until startAcceptSendRequestTimeStamp".to_owned()));
+    }
     let topic = core.replicas.borrow().topic(&header.topic).ok_or_else(|| Error::TopicNotExist(header.topic.to_string()))?;
     check_topic(core, &header, &topic)?;
     let queue_id = queue_of(&header, &topic, request)?;
@@ -87,13 +92,18 @@ fn send(core: &Rc<Core>, request: &Request, incoming: &mut Incoming) -> Result<(
         |id| core.make_unique_id(id),
     );
     check_properties(incoming)?;
+    if let Some(group) = header.topic.strip_prefix(topics::RETRY_PREFIX) {
+        let message = owned(&accepted, &header, body, request.origin.peer, incoming);
+        retry_or_give_up(core, request, group, header.max_reconsume_times, message, incoming.delay_level());
+        return Ok(());
+    }
     if let Some(level) = incoming.delay_level() {
         let message = owned(&accepted, &header, body, request.origin.peer, incoming);
         delay(core, accepted.to, message, level);
         return Ok(());
     }
     let appended = append(&accepted, &header, body, request.origin.peer, incoming)?;
-    wait_for_commit(&accepted, &appended, incoming.unique_id());
+    wait_for_commit(&accepted, std::slice::from_ref(&appended), incoming.wait(), incoming.unique_id());
     Ok(())
 }
 
@@ -118,7 +128,7 @@ fn send_batch(
     }
     // All of it is checked before any of it is stored: a batch is taken whole or not at all.
     for item in &items {
-        incoming.read(|text| text.push_str(item.properties), &settings.added_properties, |_id| {});
+        incoming.read(|text| text.push_str(&item.properties), &settings.added_properties, |_id| {});
         check_properties(incoming)?;
         if incoming.delay_level().is_some() {
             return Err(Error::MessageIllegal("a message of a batch cannot be delayed".to_owned()));
@@ -127,7 +137,7 @@ fn send_batch(
     let stored = append_all(accepted, header, &items, peer, incoming)?;
     let unique_id =
         header.properties.as_ref().and_then(|sent| properties::get(&sent.to_cow(), names::UNIQ_KEY).map(str::to_owned));
-    wait_for_batch_commit(accepted, &stored, &unique_id.unwrap_or_default());
+    wait_for_commit(accepted, &stored, true, &unique_id.unwrap_or_default());
     Ok(())
 }
 
@@ -164,7 +174,7 @@ fn append_all(
     let read: Vec<Incoming> = items
         .iter()
         .map(|item| {
-            incoming.read(|text| text.push_str(item.properties), added, |id| accepted.core.make_unique_id(id));
+            incoming.read(|text| text.push_str(&item.properties), added, |id| accepted.core.make_unique_id(id));
             std::mem::take(incoming)
         })
         .collect();
@@ -240,6 +250,40 @@ fn owned(
     }
 }
 
+/// A consumer sends a message to its retry topic itself: after too many tries, or from an orderly consumer (its group holds
+/// queue locks then), it goes to the dead letter queue.
+fn retry_or_give_up(
+    core: &Rc<Core>,
+    request: &Request,
+    group: &str,
+    max_from_client: Option<i32>,
+    mut message: OwnedMessage,
+    delay_level: Option<i32>,
+) {
+    let (core, to, group) = (Rc::clone(core), request.reply_to(), group.to_owned());
+    let max_from_client = max_from_client.filter(|_max| request.frame.version() >= Version::V3_4_9);
+    runtime::spawn(async move {
+        let config = match core.subscription_group(&group) {
+            Ok(config) => config,
+            Err(error) => return crate::dispatch::refuse(&core, &to, &error),
+        };
+        let too_often = message.reconsume_times > max_from_client.unwrap_or(config.retry_max_times);
+        let name = group.clone();
+        let locked = core.with_control(|_core, control| async move { Ok(control.holds_locks(&name)) }).await;
+        if too_often || locked.unwrap_or(false) {
+            match send_back::dead_letter(&core, &group, message).await {
+                Ok(message) => store_and_answer(&core, to, message),
+                Err(error) => crate::dispatch::refuse(&core, &to, &error),
+            }
+            return;
+        }
+        if let Some(level) = delay_level {
+            delayed_messages::delay(&core.settings(), &mut message, level);
+        }
+        store_and_answer(&core, to, message);
+    });
+}
+
 /// Stores a message that waits at a delay level; its answer tells where it waits.
 fn delay(core: &Rc<Core>, to: ReplyTo, mut message: OwnedMessage, level: i32) {
     delayed_messages::delay(&core.settings(), &mut message, level);
@@ -277,11 +321,7 @@ pub fn not_appended(error: &AppendError) -> Error {
     }
 }
 
-fn wait_for_commit(accepted: &Accepted<'_>, appended: &Appended, unique_id: &str) {
-    wait_for_batch_commit(accepted, std::slice::from_ref(appended), unique_id);
-}
-
-fn wait_for_batch_commit(accepted: &Accepted<'_>, stored: &[Appended], unique_id: &str) {
+fn wait_for_commit(accepted: &Accepted<'_>, stored: &[Appended], wait: bool, unique_id: &str) {
     let (Some(first), Some(last)) = (stored.first(), stored.last()) else { return };
     if accepted.to.oneway {
         return accepted.core.finish_unanswered(&accepted.to);
@@ -295,7 +335,7 @@ fn wait_for_batch_commit(accepted: &Accepted<'_>, stored: &[Appended], unique_id
         }
     };
     let place = (accepted.queue_id.to_wire(), first.queue_offset.0);
-    accepted.shard.waiting.borrow_mut().push(last.batch.0, accepted.to, place, accepted.at, write_ids, unique_id);
+    accepted.shard.waiting.borrow_mut().push(last.batch.0, accepted.to, place, (accepted.at, wait), write_ids, unique_id);
     accepted.shard.watch_waiting_sends(accepted.core);
 }
 

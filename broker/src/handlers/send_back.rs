@@ -43,7 +43,8 @@ pub async fn send_back(core: Rc<Core>, request: Rc<Request>) -> Outcome {
     }
     message.reconsume_times = retries.saturating_add(1);
     if retries >= max_retries || header.delay_level < 0 {
-        to_dead_letters(&core, &header.group, message).await?;
+        let message = dead_letter(&core, &header.group, message).await?;
+        core.store(message).await?;
     } else {
         let level = match header.delay_level {
             0 => FIRST_RETRY_LEVEL.saturating_add(retries),
@@ -51,7 +52,7 @@ pub async fn send_back(core: Rc<Core>, request: Rc<Request>) -> Outcome {
         };
         to_retry_topic(&core, &header.group, group.retry_queues, message, level).await?;
     }
-    core.stats.sent_back(&header.group);
+    core.stats.sent_back(header.origin_topic.as_deref().unwrap_or_default(), &header.group);
     Ok(Answer::done())
 }
 
@@ -87,14 +88,15 @@ async fn to_retry_topic(
     core.store(message).await.map(drop)
 }
 
-/// Stores a message in the dead letter queue of a group: nobody consumes it unless an operator does.
+/// Turns a message into one for the dead letter queue of a group, whose topic is made: nobody consumes it unless an
+/// operator does.
 ///
 /// # Errors
-/// When the store refuses it.
-pub async fn to_dead_letters(core: &Rc<Core>, group: &str, mut message: OwnedMessage) -> Result<(), Error> {
-    if let Some(topic) = message.property(names::RETRY_TOPIC).map(str::to_owned) {
-        message.set_property(names::DLQ_ORIGIN_TOPIC, &topic);
-    }
+/// When the topic cannot be made.
+pub async fn dead_letter(core: &Rc<Core>, group: &str, mut message: OwnedMessage) -> Result<OwnedMessage, Error> {
+    let origin = message.property(names::RETRY_TOPIC).unwrap_or(&message.topic).to_owned();
+    core.stats.dead_lettered(&origin, group);
+    message.set_property(names::DLQ_ORIGIN_TOPIC, &origin);
     if let Some(id) = message.property(names::ORIGIN_MESSAGE_ID).map(str::to_owned) {
         message.set_property(names::DLQ_ORIGIN_MESSAGE_ID, &id);
     }
@@ -102,5 +104,5 @@ pub async fn to_dead_letters(core: &Rc<Core>, group: &str, mut message: OwnedMes
     message.topic = topics::dlq_topic(group);
     message.queue_id = QueueId::ZERO;
     core.ensure_topic(&message.topic, 1).await?;
-    core.store(message).await.map(drop)
+    Ok(message)
 }

@@ -226,7 +226,7 @@ fn a_bad_name_makes_no_topic() {
 }
 
 #[test]
-fn a_groups_topic_is_made_once_and_takes_over_the_order() {
+fn a_groups_topic_is_made_once_and_becomes_an_order_topic_for_good() {
     let mut topics = topics();
     let retry = GroupTopic {
         topic: "%RETRY%g",
@@ -246,6 +246,8 @@ fn a_groups_topic_is_made_once_and_takes_over_the_order() {
     let ordered = made(topics.for_group(GroupTopic { order: true, ..retry }, NOW).unwrap());
     assert!(ordered.config.order && topics.is_order("%RETRY%g"));
     assert_eq!(ordered.config.read_queue_nums, 2);
+    assert!(topics.for_group(retry, NOW).unwrap().change().is_none());
+    assert!(topics.is_order("%RETRY%g"));
     assert_eq!(topics.version().counter, 2);
 }
 

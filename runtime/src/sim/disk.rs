@@ -25,7 +25,7 @@ use std::path::{Path, PathBuf};
 /// What a device writes wholly or not at all.
 pub(crate) const SECTOR: u64 = 512;
 const SECTOR_SIZE: usize = 512;
-const PAGE: u64 = 4096;
+pub(crate) const PAGE: u64 = 4096;
 const PAGE_SIZE: usize = 4096;
 /// Changes of one file that may wait for a sync before the oldest are written back without one.
 const PENDING_MAX: usize = 8192;
@@ -65,6 +65,8 @@ struct Inode {
     lost: BTreeSet<u64>,
     /// The first so many bytes have their space.
     reserved: u64,
+    /// Cached pages past those; counted as they come, since counting them anew at each append would cost the file's size.
+    unreserved_pages: u64,
     handles: u32,
 }
 
@@ -134,9 +136,18 @@ impl Content {
 
 impl Inode {
     fn used(&self) -> u64 {
+        (self.reserved.div_ceil(PAGE) + self.unreserved_pages) * PAGE
+    }
+
+    fn count_pages(&mut self) {
         let reserved = self.reserved.div_ceil(PAGE);
-        let beyond = self.cached.pages.range(reserved..).count() as u64;
-        (reserved + beyond) * PAGE
+        self.unreserved_pages = self.cached.pages.range(reserved..).count() as u64;
+    }
+
+    fn new_pages(&self, position: u64, size: usize) -> impl Iterator<Item = u64> {
+        let reserved = self.reserved.div_ceil(PAGE);
+        (position / PAGE..(position + size as u64).div_ceil(PAGE))
+            .filter(move |page| *page >= reserved && !self.cached.pages.contains_key(page))
     }
 
     fn apply(&mut self, kind: &PendingKind) {
@@ -201,7 +212,14 @@ impl Disk {
     }
 
     fn available(&self) -> u64 {
-        let used: u64 = self.inodes.values().map(Inode::used).sum();
+        // A deleted file gives its space back at once, whether or not the deletion is durable.
+        let named = inodes_of(&self.names);
+        let used: u64 = self
+            .inodes
+            .iter()
+            .filter(|(inode, file)| file.handles > 0 || named.contains(inode))
+            .map(|(_inode, file)| file.used())
+            .sum();
         self.capacity.saturating_sub(used)
     }
 
@@ -354,12 +372,8 @@ impl Disk {
 
     /// Files that no name leads to, now or after a power cut, and that nobody has open.
     fn forget_unnamed(&mut self) {
-        let mut named: BTreeSet<u64> = BTreeSet::new();
-        for entry in self.names.values().chain(self.durable_names.values()) {
-            if let Entry::File(inode) = entry {
-                named.insert(*inode);
-            }
-        }
+        let mut named = inodes_of(&self.names);
+        named.extend(inodes_of(&self.durable_names));
         for change in &self.pending_names {
             if let NameChange::Add(_, inode) | NameChange::Rename(_, _, inode) = change {
                 named.insert(*inode);
@@ -426,6 +440,7 @@ impl Disk {
                     kind: PendingKind::Length(end),
                 });
             }
+            file.unreserved_pages += file.new_pages(position, fits.len()).count() as u64;
             file.cached.write(position, fits);
             let first = position / SECTOR * SECTOR;
             let mut whole = vec![0; to_usize(end.next_multiple_of(SECTOR) - first)];
@@ -447,11 +462,7 @@ impl Disk {
 
     /// How many of the bytes the disk has space for.
     fn room_for(&mut self, inode: u64, position: u64, size: usize) -> io::Result<usize> {
-        let file = self.inode(inode)?;
-        let reserved = file.reserved.div_ceil(PAGE);
-        let new: Vec<u64> = (position / PAGE..(position + size as u64).div_ceil(PAGE))
-            .filter(|page| *page >= reserved && !file.cached.pages.contains_key(page))
-            .collect();
+        let new: Vec<u64> = self.inode(inode)?.new_pages(position, size).collect();
         if new.is_empty() {
             return Ok(size);
         }
@@ -505,8 +516,10 @@ impl Disk {
         let before = file.used();
         let reserved = file.reserved;
         file.reserved = reserved.max(size);
+        file.count_pages();
         if file.used() - before > available {
             file.reserved = reserved;
+            file.count_pages();
             return Err(io::ErrorKind::StorageFull.into());
         }
         if size > file.cached.length {
@@ -525,6 +538,7 @@ impl Disk {
         let file = self.inode(inode)?;
         file.reserved = file.reserved.min(size);
         file.cached.set_length(size);
+        file.count_pages();
         file.lost.split_off(&size.div_ceil(SECTOR));
         file.pending.push(Pending {
             change,
@@ -695,6 +709,7 @@ impl Inode {
         self.cached = self.durable.clone();
         self.lost.clear();
         self.reserved = self.reserved.min(length);
+        self.count_pages();
     }
 }
 
@@ -745,6 +760,16 @@ impl NameChange {
             }
         }
     }
+}
+
+fn inodes_of(names: &BTreeMap<PathBuf, Entry>) -> BTreeSet<u64> {
+    names
+        .values()
+        .filter_map(|entry| match entry {
+            Entry::File(inode) => Some(*inode),
+            Entry::Directory => None,
+        })
+        .collect()
 }
 
 /// The path without `.` and doubled slashes, so that one file has one name.

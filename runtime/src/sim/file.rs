@@ -1,7 +1,7 @@
 //! Files of a simulated node: the disk's state behind the calls of [`crate::file`], with their time and their errors.
 
 use crate::file::{DiskSpace, OpenOptions};
-use crate::sim::disk::{Disk, disk_error};
+use crate::sim::disk::{Disk, PAGE, disk_error};
 use crate::sim::fault::FaultKind;
 use crate::sim::time::Sleep;
 use crate::sim::world::Trace;
@@ -54,9 +54,11 @@ impl SimFile {
             return Err(io::Error::from_raw_os_error(rustix::io::Errno::BADF.raw_os_error()));
         }
         let bytes = parts.concat();
-        // The kernel may be out of clean pages at any byte, and a crash may come there.
-        let first = if expect_here().world.below(8) == 0 {
-            let first = expect_here().world.below_usize(bytes.len() + 1);
+        // The kernel may have to wait for a free page between any two, and a crash may come there.
+        let pages = (position + bytes.len() as u64) / PAGE - position / PAGE;
+        let first = if pages > 0 && expect_here().world.below(8) == 0 {
+            let edge = (position / PAGE + 1 + expect_here().world.below(pages)) * PAGE;
+            let first = usize::try_from(edge - position).map_or(0, |first| first.min(bytes.len()));
             self.write_now(position, &bytes[..first])?;
             take_time(Cost::Data).await;
             first
