@@ -1,1 +1,44 @@
-//! engine
+//! The storage of one broker: shards, each with a commitlog, consume queues and a key index, on one core.
+//!
+//! [`prepare_store`] opens the directory for the process, [`Shard::open`] one shard on its core. Messages go in by
+//! [`Shard::append`] and are acknowledged when [`Hooks::on_commit`] tells of their group commit; they come out by
+//! [`Shard::read_hot`] and [`Shard::read`].
+
+mod append;
+mod checkpoint;
+pub mod consume_queue;
+mod control_record;
+mod error;
+mod index_file;
+mod inner;
+pub mod key_index;
+mod log_walk;
+mod message;
+mod options;
+mod page_cache;
+mod read;
+mod reader;
+mod recovery;
+mod segmented_log;
+mod shard;
+mod staging;
+mod stats;
+mod store;
+mod tail_cache;
+#[cfg(test)]
+mod tests;
+mod upkeep;
+mod writer;
+
+pub use consume_queue::{Entry, QueueSlot};
+pub use error::{AppendError, Error, FenceReason, ReadError};
+pub use index_file::IndexError;
+pub use message::{
+    Appended, Arrival, BatchId, Commit, Hooks, META_KIND_MAX, MetaRecord, NewMessage, in_consume_queue, tag_hash_of,
+};
+pub use options::{FlushMode, Retention, StoreOptions, TransferLimit};
+pub use read::{Boundary, KeyRequest, KeyResult, ReadRequest, ReadResult, ReadStatus};
+pub use recovery::{Damage, Recovered};
+pub use shard::Shard;
+pub use stats::ShardStats;
+pub use store::{StoreLayout, prepare_store};

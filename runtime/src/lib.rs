@@ -9,6 +9,7 @@ pub mod clock;
 pub mod collections;
 pub mod core;
 pub mod file;
+pub mod machine;
 pub mod mailbox;
 pub mod mark;
 pub mod probe;

@@ -1,0 +1,270 @@
+//! A store: a directory that one process has open.
+//!
+//! ```text
+//! lock                      held while the process lives
+//! store.json                what the store is: format, shards, segment size, id
+//! shard-NN/commitlog/       segments, named by the 20 digits of their first position
+//! shard-NN/consumequeue/    shard-NN/index/    shard-NN/checkpoint
+//! ```
+//! With a commitlog directory of its own, segments lie in `<commitlog directory>/shard-NN/`, beside a `lock` and a copy of
+//! `store.json`, so that directories of different stores cannot be mixed.
+
+use crate::error::Error;
+use crate::options::StoreOptions;
+use protocol::model::{ShardCount, ShardId};
+use runtime::file::{self, DirectoryLock};
+use serde::{Deserialize, Serialize};
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+
+/// What `store.json` says.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+struct Description {
+    /// Version of all formats in the store.
+    format: u32,
+    /// How many shards it has.
+    shards: u8,
+    /// Bytes of a segment.
+    segment_size: u64,
+    /// Tells this store's data from any other's; 16 hex digits.
+    store_id: String,
+    /// Milliseconds since 1970.
+    created_at: i64,
+}
+
+const FORMAT: u32 = 1;
+/// Smaller segments hold no message of RocketMQ's default size.
+const SEGMENT_SIZE_MIN: u64 = 64 << 10;
+const SEGMENT_SIZE_MAX: u64 = 1 << 40;
+
+/// A store that this process has open; cheap to clone and to hand to every core. Its locks go with the last clone.
+#[derive(Clone, Debug)]
+pub struct StoreLayout(Arc<Layout>);
+
+#[derive(Debug)]
+struct Layout {
+    options: StoreOptions,
+    shards: ShardCount,
+    segment_size: u64,
+    store_id: u64,
+    _locks: Vec<DirectoryLock>,
+}
+
+impl StoreLayout {
+    /// How many shards the store has.
+    #[must_use]
+    pub fn shards(&self) -> ShardCount {
+        self.0.shards
+    }
+
+    /// Bytes of a segment.
+    #[must_use]
+    pub fn segment_size(&self) -> u64 {
+        self.0.segment_size
+    }
+
+    /// Tells this store's data from any other's.
+    #[must_use]
+    pub fn store_id(&self) -> u64 {
+        self.0.store_id
+    }
+
+    /// How it is kept.
+    #[must_use]
+    pub fn options(&self) -> &StoreOptions {
+        &self.0.options
+    }
+
+    /// The directory of a shard's segments.
+    #[must_use]
+    pub fn commitlog_dir(&self, shard: ShardId) -> PathBuf {
+        match &self.0.options.commitlog_dir {
+            Some(directory) => directory.join(shard_name(shard)),
+            None => self.shard_dir(shard).join("commitlog"),
+        }
+    }
+
+    /// The directory of a shard.
+    #[must_use]
+    pub fn shard_dir(&self, shard: ShardId) -> PathBuf {
+        self.0.options.root.join(shard_name(shard))
+    }
+}
+
+fn shard_name(shard: ShardId) -> String {
+    format!("shard-{:02}", shard.get())
+}
+
+/// Opens a store for this process, or makes it.
+///
+/// # Errors
+/// [`Error::InUse`], [`Error::ForeignStore`], [`Error::BadDescription`], [`Error::MixedStores`], [`Error::BadOption`], or the
+/// file system's.
+pub async fn prepare_store(options: &StoreOptions) -> Result<StoreLayout, Error> {
+    check_options(options)?;
+    let mut locks = vec![lock_directory(&options.root).await?];
+    let description = match read_description(&options.root).await? {
+        Some(description) => description,
+        None => create(options).await?,
+    };
+    let path = options.root.join("store.json");
+    let store_id = parse_id(&path, &description)?;
+    if let Some(commitlog) = &options.commitlog_dir {
+        locks.push(lock_directory(commitlog).await?);
+        check_commitlog(commitlog, &options.root, &description, store_id).await?;
+    }
+    let shards = ShardCount::new(description.shards).ok_or_else(|| Error::BadDescription {
+        path: path.clone(),
+        reason: format!("{} shards, but there can be 1 to 128", description.shards),
+    })?;
+    if !(SEGMENT_SIZE_MIN..=SEGMENT_SIZE_MAX).contains(&description.segment_size) {
+        let reason = format!("segments of {} bytes", description.segment_size);
+        return Err(Error::BadDescription { path, reason });
+    }
+    if description.shards != options.shards || description.segment_size != options.segment_size {
+        tracing::warn!(
+            store = %options.root.display(),
+            shards = description.shards,
+            segment_size = description.segment_size,
+            "the store keeps the number of shards and the segment size it was made with; the configured ones are not used"
+        );
+    }
+    Ok(StoreLayout(Arc::new(Layout {
+        options: options.clone(),
+        shards,
+        segment_size: description.segment_size,
+        store_id,
+        _locks: locks,
+    })))
+}
+
+fn check_options(options: &StoreOptions) -> Result<(), Error> {
+    let bad = |option, value: String, reason| Err(Error::BadOption { option, value, reason });
+    if ShardCount::new(options.shards).is_none() {
+        return bad("shards", options.shards.to_string(), "a store has 1 to 128 shards");
+    }
+    if !(SEGMENT_SIZE_MIN..=SEGMENT_SIZE_MAX).contains(&options.segment_size) {
+        let reason = "a segment has 64 KiB to 1 TiB";
+        return bad("segment_size", options.segment_size.to_string(), reason);
+    }
+    let retention = &options.retention;
+    if let Some(hour) = retention.delete_hours.iter().find(|hour| **hour > 23) {
+        return bad("delete_hours", hour.to_string(), "an hour is 0 to 23");
+    }
+    let ratios = [
+        ("clean_ratio", retention.clean_ratio),
+        ("force_ratio", retention.force_ratio),
+        ("stop_ratio", retention.stop_ratio),
+    ];
+    for (option, ratio) in ratios {
+        if !(0.0..=1.0).contains(&ratio) {
+            return bad(option, ratio.to_string(), "a ratio is 0.0 to 1.0");
+        }
+    }
+    Ok(())
+}
+
+async fn lock_directory(directory: &Path) -> Result<DirectoryLock, Error> {
+    file::create_directory(directory)
+        .await
+        .map_err(Error::io("make the directory", directory))?;
+    let path = directory.join("lock");
+    file::lock(&path).await.map_err(|error| {
+        if error.kind() == io::ErrorKind::WouldBlock {
+            Error::InUse {
+                directory: directory.to_owned(),
+            }
+        } else {
+            Error::io("lock", &path)(error)
+        }
+    })
+}
+
+async fn read_description(directory: &Path) -> Result<Option<Description>, Error> {
+    let path = directory.join("store.json");
+    let text = match file::read(&path).await {
+        Ok(text) => text,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
+        Err(error) => return Err(Error::io("read", &path)(error)),
+    };
+    let description: Description = serde_json::from_slice(&text).map_err(|error| Error::BadDescription {
+        path: path.clone(),
+        reason: error.to_string(),
+    })?;
+    if description.format != FORMAT {
+        let reason = format!(
+            "its format is {}, this program knows {FORMAT}; use the version that wrote it",
+            description.format
+        );
+        return Err(Error::BadDescription { path, reason });
+    }
+    Ok(Some(description))
+}
+
+fn parse_id(path: &Path, description: &Description) -> Result<u64, Error> {
+    u64::from_str_radix(&description.store_id, 16).map_err(|error| Error::BadDescription {
+        path: path.to_owned(),
+        reason: format!("storeId {:?}: {error}", description.store_id),
+    })
+}
+
+async fn create(options: &StoreOptions) -> Result<Description, Error> {
+    refuse_foreign(&options.root).await?;
+    // A store whose description was lost must not be taken for a new one: its data would be written over.
+    let first_shard = options.root.join(shard_name(ShardId::ZERO));
+    if file::exists(&first_shard).await {
+        return Err(Error::BadDescription {
+            path: options.root.join("store.json"),
+            reason: format!("it is not there, but {} is; put it back", first_shard.display()),
+        });
+    }
+    let description = Description {
+        format: FORMAT,
+        shards: options.shards,
+        segment_size: options.segment_size,
+        store_id: format!("{:016x}", runtime::rng::random_u64()),
+        created_at: runtime::wall_clock_ms(),
+    };
+    write_description(&options.root, &description).await?;
+    Ok(description)
+}
+
+async fn write_description(directory: &Path, description: &Description) -> Result<(), Error> {
+    let path = directory.join("store.json");
+    let text = serde_json::to_vec_pretty(description).map_err(|error| Error::BadDescription {
+        path: path.clone(),
+        reason: error.to_string(),
+    })?;
+    file::replace(&path, text).await.map_err(Error::io("write", &path))
+}
+
+/// Apache's files beside ours would be read as a store by Apache's tools, and ours would be deleted by its broker.
+async fn refuse_foreign(root: &Path) -> Result<(), Error> {
+    for found in ["commitlog", "consumequeue", "abort", "timerwheel"] {
+        if file::exists(&root.join(found)).await {
+            return Err(Error::ForeignStore {
+                directory: root.to_owned(),
+                found: found.to_owned(),
+            });
+        }
+    }
+    Ok(())
+}
+
+async fn check_commitlog(commitlog: &Path, root: &Path, description: &Description, store_id: u64) -> Result<(), Error> {
+    let Some(found) = read_description(commitlog).await? else {
+        return write_description(commitlog, description).await;
+    };
+    let found = parse_id(&commitlog.join("store.json"), &found)?;
+    if found == store_id {
+        return Ok(());
+    }
+    Err(Error::MixedStores {
+        commitlog: commitlog.to_owned(),
+        root: root.to_owned(),
+        found,
+        expected: store_id,
+    })
+}
