@@ -143,6 +143,7 @@ impl Control {
     /// Starts what goes on beside the requests: clients that fall silent are forgotten, statistics are sampled.
     pub fn start_upkeep(self: &Rc<Self>, core: &Rc<Core>) {
         runtime::spawn(crate::handlers::clients::expire(Rc::clone(core), Rc::clone(self)));
+        runtime::spawn(crate::handlers::admin::sample_stats(Rc::clone(core), Rc::clone(self)));
     }
 
     /// The topics as the name servers shall know them.

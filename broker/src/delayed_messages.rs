@@ -92,6 +92,19 @@ pub fn tag_hash_of(settings: &Settings, record: &RecordView<'_>) -> i64 {
     record.store_timestamp.saturating_add(delay_ms)
 }
 
+/// Level, next queue offset to deliver and end of the queue, of every level whose queue is on this core.
+#[must_use]
+pub fn figures(core: &Core) -> Vec<(i32, i64, i64)> {
+    let mut figures = Vec::new();
+    for level in 1..=core.settings().delay_levels.count() {
+        let Some(shard) = core.shard(core.map.home(topics::SCHEDULE_TOPIC, queue_of(level))) else { continue };
+        let Some(queue) = shard.engine.find_queue(topics::SCHEDULE_TOPIC, queue_of(level).get()) else { continue };
+        let progress = shard.delayed.progress.borrow().get(&level).copied().unwrap_or(0);
+        figures.push((level, progress, shard.engine.bounds(queue).1.0));
+    }
+    figures
+}
+
 /// Starts the delivery of every level whose queue is at home in one of this core's shards.
 pub fn start(core: &Rc<Core>) {
     for level in 1..=core.settings().delay_levels.count() {

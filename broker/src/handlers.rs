@@ -1,12 +1,15 @@
 //! What the broker does for each request, one file a family, and the table of those that core 0 serves.
 
+pub mod admin;
 pub mod clients;
+pub mod connections;
 pub mod group;
 pub mod lock;
 pub mod offset;
 pub mod progress;
 pub mod pull;
 pub mod query;
+pub mod reset;
 pub mod send;
 pub mod send_back;
 pub mod topic;
@@ -125,6 +128,23 @@ pub fn control(core: &Rc<Core>, request: Request) {
         RequestCode::GET_ALL_CONSUMER_OFFSET => task(core, request, progress::all_offsets),
         RequestCode::CLONE_GROUP_OFFSET => task(core, request, progress::clone_group),
         RequestCode::QUERY_CORRECTION_OFFSET => task(core, request, progress::correction),
+        RequestCode::GET_CONSUMER_CONNECTION_LIST => task(core, request, connections::consumers),
+        RequestCode::GET_PRODUCER_CONNECTION_LIST => task(core, request, connections::producers),
+        RequestCode::GET_ALL_PRODUCER_INFO => task(core, request, connections::all_producers),
+        RequestCode::QUERY_SUBSCRIPTION_BY_CONSUMER => task(core, request, connections::subscription),
+        RequestCode::GET_CONSUMER_RUNNING_INFO => task(core, request, connections::running_info),
+        RequestCode::CONSUME_MESSAGE_DIRECTLY => task(core, request, connections::consume_directly),
+        RequestCode::INVOKE_BROKER_TO_RESET_OFFSET => task(core, request, reset::reset),
+        RequestCode::GET_BROKER_RUNTIME_INFO => task(core, request, admin::runtime_info),
+        RequestCode::VIEW_BROKER_STATS_DATA => task(core, request, admin::stats_data),
+        RequestCode::GET_BROKER_CONFIG => task(core, request, admin::get_config),
+        RequestCode::UPDATE_BROKER_CONFIG => task(core, request, admin::update_config),
+        RequestCode::GET_SYSTEM_TOPIC_LIST_FROM_BROKER => task(core, request, admin::system_topics),
+        RequestCode::CLEAN_EXPIRED_CONSUMEQUEUE | RequestCode::DELETE_EXPIRED_COMMITLOG => {
+            task(core, request, admin::clean_expired);
+        }
+        RequestCode::CLEAN_UNUSED_TOPIC => task(core, request, admin::clean_unused_topics),
+        RequestCode::GET_ALL_DELAY_OFFSET => task(core, request, admin::delay_offsets),
         RequestCode::GET_ALL_TOPIC_CONFIG => task(core, request, topic::get_all),
         other => crate::dispatch::refuse(core, &request.reply_to(), &Error::NotSupported(other.0)),
     }

@@ -18,6 +18,7 @@ pub mod meta;
 pub mod plan;
 pub mod preflight;
 pub mod producer_groups;
+pub mod program;
 pub mod queue_locks;
 pub mod registration;
 pub mod replicas;

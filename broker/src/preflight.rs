@@ -5,6 +5,7 @@
 //! Each finding names the setting, where it was written, and the fix.
 
 use crate::config::{BrokerConfig, Finding, Severity};
+use crate::plan;
 use remoting::config_table::Origin;
 use runtime::machine::{self, DirectoryState};
 use std::fmt::Display;
@@ -31,6 +32,8 @@ pub struct Facts {
     pub commitlog_space: Option<runtime::file::DiskSpace>,
     /// Whether a store is there already: it has its space.
     pub store_exists: bool,
+    /// Shards that a new store would have, each with a commitlog of its own.
+    pub shards: u64,
     /// What brokerIP1 is on this machine.
     pub advertised: Advertised,
     /// Whether this is a container.
@@ -69,8 +72,16 @@ pub async fn look(config: &BrokerConfig) -> Facts {
         directories,
         commitlog_space: runtime::file::disk_space(&place).await.ok(),
         store_exists: runtime::file::exists(&root.join("store.json")).await,
+        shards: u64::from(plan::store_options(config, machine_cores(config)).shards),
         advertised: advertised(&config.broker_ip1),
         in_container: machine::in_container(),
+    }
+}
+
+fn machine_cores(config: &BrokerConfig) -> usize {
+    match usize::from(config.cores) {
+        0 => runtime::core::allowed_cpus().len(),
+        chosen => chosen,
     }
 }
 
@@ -90,6 +101,33 @@ fn advertised(host: &str) -> Advertised {
         Some(own) => Advertised::Own(own, machine::interface_of(own)),
         None => Advertised::Foreign(first),
     }
+}
+
+/// Puts addresses in place of the names in brokerIP1 and brokerIP2: message ids and the stored records hold addresses.
+pub fn resolve_addresses(config: &mut BrokerConfig) -> Vec<Finding> {
+    let mut found = Vec::new();
+    for (key, host) in [
+        ("brokerIP1", &mut config.broker_ip1),
+        ("brokerIP2", &mut config.broker_ip2),
+    ] {
+        if host.parse::<IpAddr>().is_ok() {
+            continue;
+        }
+        let addresses = machine::resolve(host, 0).unwrap_or_default();
+        let addresses = || addresses.iter().map(SocketAddr::ip);
+        if let Some(address) = addresses().find(IpAddr::is_ipv4).or_else(|| addresses().next()) {
+            let text = format!("{key}={host} stands for {address}, by which clients are told to reach this broker");
+            found.push(Finding::new(Severity::Notice, text));
+            *host = address.to_string();
+        } else {
+            let fix = "write the address itself";
+            found.push(Finding::new(
+                Severity::Stop,
+                format_args!("{key}={host} is a name that is not known here; fix: {fix}"),
+            ));
+        }
+    }
+    found
 }
 
 /// Decides what is wrong.
@@ -195,15 +233,17 @@ fn judge_space(config: &BrokerConfig, facts: &Facts, found: &mut Vec<Finding>) {
     } else {
         "storePathRootDir"
     };
-    let needed = config.mapped_file_size_commit_log.saturating_mul(FREE_SEGMENTS);
+    let needed = config
+        .mapped_file_size_commit_log
+        .saturating_mul(FREE_SEGMENTS * facts.shards);
     if !facts.store_exists && space.available < needed {
         found.push(about(
             config,
             Severity::Stop,
             key,
             format_args!(
-                "has {} bytes free, and {FREE_SEGMENTS} segments of a new commitlog take {needed}",
-                space.available
+                "has {} bytes free, and {FREE_SEGMENTS} segments for each of {} shards take {needed}",
+                space.available, facts.shards
             ),
             "free some space, name another disk, or make mappedFileSizeCommitLog smaller",
         ));

@@ -90,7 +90,14 @@ impl Subscription {
     #[must_use]
     pub fn new(version: i64, hashes: impl IntoIterator<Item = i32>) -> Subscription {
         let hashes: Arc<[i64]> = hashes.into_iter().map(i64::from).collect();
-        Subscription { version, tags: if hashes.is_empty() { Tags::All } else { Tags::Some(hashes) } }
+        Subscription {
+            version,
+            tags: if hashes.is_empty() {
+                Tags::All
+            } else {
+                Tags::Some(hashes)
+            },
+        }
     }
 
     /// Reads the expression that a pull carries.
@@ -99,15 +106,23 @@ impl Subscription {
     /// An expression type other than `TAG`.
     pub fn parse(topic: &str, expression: &str, kind: &str) -> Result<Subscription, Error> {
         if !kind.is_empty() && kind != "TAG" {
-            return Err(Error::System(format!("The broker does not support consumer to filter message by {kind}")));
+            return Err(Error::System(format!(
+                "The broker does not support consumer to filter message by {kind}"
+            )));
         }
         if matches!(expression.trim(), "" | "*") {
             return Ok(Subscription::new(0, []));
         }
-        let tags: Vec<i32> =
-            expression.split("||").map(str::trim).filter(|tag| !tag.is_empty()).map(java_hash).collect();
+        let tags: Vec<i32> = expression
+            .split("||")
+            .map(str::trim)
+            .filter(|tag| !tag.is_empty())
+            .map(java_hash)
+            .collect();
         if tags.is_empty() {
-            return Err(Error::SubscriptionParse(format!("{expression:?} on topic {topic} names no tag")));
+            return Err(Error::SubscriptionParse(format!(
+                "{expression:?} on topic {topic} names no tag"
+            )));
         }
         Ok(Subscription::new(0, tags))
     }
@@ -168,7 +183,12 @@ pub struct Replicas {
 
 impl Default for Replicas {
     fn default() -> Self {
-        Replicas { topics: hash_map(), groups: hash_map(), subscriptions: hash_map(), forbidden: hash_set() }
+        Replicas {
+            topics: hash_map(),
+            groups: hash_map(),
+            subscriptions: hash_map(),
+            forbidden: hash_set(),
+        }
     }
 }
 
@@ -182,8 +202,16 @@ impl Replicas {
             TableUpdate::GroupGone(group) => drop(self.groups.remove(&group)),
             TableUpdate::Subscriptions(group, all) => drop(self.subscriptions.insert(group, all)),
             TableUpdate::SubscriptionsGone(group) => drop(self.subscriptions.remove(&group)),
-            TableUpdate::Forbidden { group, topic, forbidden: true } => drop(self.forbidden.insert((group, topic))),
-            TableUpdate::Forbidden { group, topic, forbidden: false } => {
+            TableUpdate::Forbidden {
+                group,
+                topic,
+                forbidden: true,
+            } => drop(self.forbidden.insert((group, topic))),
+            TableUpdate::Forbidden {
+                group,
+                topic,
+                forbidden: false,
+            } => {
                 drop(self.forbidden.remove(&(group, topic)));
             }
         }
@@ -222,7 +250,10 @@ mod tests {
     fn a_tag_expression_passes_its_tags_and_what_collides_with_them() {
         let wanted = Subscription::parse("T", " AaAa || B ", "TAG").unwrap();
         assert!(wanted.passes(i64::from(java_hash("AaAa"))));
-        assert!(wanted.passes(i64::from(java_hash("BBBB"))), "the client sorts a collision out");
+        assert!(
+            wanted.passes(i64::from(java_hash("BBBB"))),
+            "the client sorts a collision out"
+        );
         assert!(!wanted.passes(0));
         assert!(Subscription::parse("T", "*", "").unwrap().passes(0));
     }
@@ -237,7 +268,14 @@ mod tests {
     fn updates_replace_and_remove() {
         let mut replicas = Replicas::default();
         let topic = |perm| {
-            Arc::new(Topic { name: "T".into(), write_queues: 4, read_queues: 4, perm, order: false, sys_flag: 0 })
+            Arc::new(Topic {
+                name: "T".into(),
+                write_queues: 4,
+                read_queues: 4,
+                perm,
+                order: false,
+                sys_flag: 0,
+            })
         };
         replicas.apply(TableUpdate::Topic(topic(6)));
         replicas.apply(TableUpdate::Topic(topic(4)));

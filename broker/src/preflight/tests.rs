@@ -37,6 +37,7 @@ fn good(config: &BrokerConfig) -> Facts {
             available: 1 << 39,
         }),
         store_exists: false,
+        shards: 1,
         advertised: Advertised::Own(IpAddr::from([192, 0, 2, 10]), Some("eth0".to_owned())),
         in_container: false,
     }
@@ -193,6 +194,22 @@ fn an_address_that_clients_cannot_use_is_told() {
     let mut facts = good(&config);
     facts.in_container = true;
     assert_eq!(judge(&config, &facts), [], "who wrote it knows");
+}
+
+#[test]
+fn names_of_addresses_are_resolved_or_refused() {
+    let mut named = config("brokerIP1=localhost\nbrokerIP2=192.0.2.9");
+    let found = resolve_addresses(&mut named);
+    assert_eq!(
+        (named.broker_ip1.as_str(), named.broker_ip2.as_str()),
+        ("127.0.0.1", "192.0.2.9")
+    );
+    assert_eq!(found.len(), 1);
+    let found = resolve_addresses(&mut config("brokerIP1=no-such-host.invalid\nbrokerIP2=192.0.2.9"));
+    assert!(
+        found.iter().all(|finding| finding.severity == Severity::Stop) && found.len() == 1,
+        "{found:?}"
+    );
 }
 
 #[test]

@@ -126,7 +126,10 @@ final class Consuming {
         DefaultMQPushConsumer a = started(w, group, topic, "*", got);
         Check.eventually(5_000, () -> "A alone holds 8 queues, holds " + held(a, topic).size(), () -> held(a, topic).size() == 8);
         sendNumbered(producer, topic, "1-", 80);
-        DefaultMQPushConsumer b = started(w, group, topic, "*", got);
+        DefaultMQPushConsumer b = w.pushConsumer(group, got);
+        b.setHeartbeatBrokerInterval(World.RARE_HEARTBEATS);
+        b.subscribe(topic, "*");
+        b.start();
         Check.eventually(12_000, () -> "A and B hold 4 queues each, hold " + held(a, topic).size() + " and " + held(b, topic).size(),
             () -> held(a, topic).size() == 4 && held(b, topic).size() == 4);
         Set<MessageQueue> both = held(a, topic);
@@ -259,7 +262,14 @@ final class Consuming {
         DefaultMQProducer producer = w.producer();
         sendNumbered(producer, topic, "first", 40);
         ConcurrentLinkedQueue<MessageExt> before = World.concurrentList();
-        DefaultMQPushConsumer consumer = started(w, group, topic, "*", before);
+        DefaultMQPushConsumer consumer = w.pushConsumer(group, before);
+        consumer.setHeartbeatBrokerInterval(World.RARE_HEARTBEATS);
+        consumer.subscribe(topic, "*");
+        consumer.start();
+        Check.eventually(10_000, () -> "4 queues are held", () -> held(consumer, topic).size() == 4);
+        Thread.sleep(500);
+        // In case the heartbeat after the rebalance was skipped.
+        Check.eventually(5_000, () -> "a heartbeat", () -> consumer.getDefaultMQPushConsumerImpl().getmQClientFactory().sendHeartbeatToAllBrokerWithLock());
         awaitExactly(before, numbered("first", 40), "before the restart");
         consumer.shutdown();
         sendNumbered(producer, topic, "second", 40);
@@ -297,6 +307,8 @@ final class Consuming {
         }
         Check.eventually(12_000, () -> "2 queues each, " + held(consumers.get(0), topic).size() + " and " + held(consumers.get(1), topic).size(),
             () -> consumers.stream().allMatch(c -> held(c, topic).size() == 2));
+        // The rebalance changes the version of the subscription a moment after it has taken the queues.
+        Thread.sleep(1_000);
         for (DefaultMQPushConsumer consumer : consumers) {
             // When the heartbeat of the rebalance meets another one it is skipped, and with version 2 never made up for:
             // the later ones carry the fingerprint only, and the broker calls the subscription outdated for good.

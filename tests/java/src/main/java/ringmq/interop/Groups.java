@@ -65,6 +65,7 @@ final class Groups {
         String topic = w.topic(2);
         String group = w.name("g");
         DefaultMQPushConsumer consumer = w.pushConsumer(group, World.concurrentList());
+        consumer.setHeartbeatBrokerInterval(World.RARE_HEARTBEATS);
         consumer.subscribe(topic, "a || b");
         consumer.start();
         Check.eventually(5_000, () -> "consumer group is online", () -> online(w, group));

@@ -58,7 +58,7 @@ public final class Main {
         System.setProperty("rocketmq.serialize.type", options.getOrDefault("serializer", "JSON"));
         List<Scenario> chosen = choose(names);
         boolean trace = Boolean.parseBoolean(options.get("trace"));
-        int failed = run(chosen, options.get("namesrv"), Integer.parseInt(options.getOrDefault("threads", "12")), trace);
+        int failed = run(chosen, options.get("namesrv"), Integer.parseInt(options.getOrDefault("threads", "24")), trace);
         System.exit(failed == 0 ? 0 : 1);
     }
 

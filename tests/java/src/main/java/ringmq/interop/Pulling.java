@@ -276,6 +276,8 @@ final class Pulling {
         String group = w.name("g");
         MessageQueue queue = w.queue(topic, 0);
         DefaultMQPullConsumer consumer = w.pullConsumer(group);
+        // A first pull makes the group known; a commit of an unknown one is refused.
+        consumer.pull(queue, "*", 0, 1);
         // A group that never committed on a queue whose offset 0 is still there: 0, not "none".
         Check.equal(0L, consumer.fetchConsumeOffset(queue, true), "offset of a new group");
         consumer.updateConsumeOffset(queue, 7);
