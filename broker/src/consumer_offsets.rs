@@ -9,8 +9,12 @@
 //! the client's commits are swallowed, since they speak of the time before the reset. Whether a reset is pending is saved
 //! with the offset, so a restart in between does not undo it.
 
+mod file;
+
+pub use file::{ImportedOffset, OffsetsFile};
+
 use crate::meta::{GroupOffsets, OffsetChange, OffsetChanges, OffsetState, OffsetsRemoved};
-use protocol::model::QueueId;
+use protocol::model::{GROUP_TOPIC_LENGTH_MAX, QueueId};
 use runtime::collections::{HashMap, hash_map};
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -67,6 +71,8 @@ pub enum Committed {
     },
     /// A reset is pending: not taken, and the client is told that all is well.
     Swallowed,
+    /// A name is longer than any name may be: not taken.
+    Refused,
 }
 
 /// Answer to the question where a group is.
@@ -103,6 +109,9 @@ impl ConsumerOffsets {
     /// A consumer group says how far it is. Whether topic, group and queue exist is the caller's to check: the table takes
     /// what it gets.
     pub fn commit(&mut self, topic: &str, consumer_group: &str, queue_id: QueueId, queue_offset: i64) -> Committed {
+        if !is_storable(topic, consumer_group) {
+            return Committed::Refused;
+        }
         let progress = progress_of(&mut self.topics, topic, consumer_group);
         let before = progress.queue(queue_id).copied();
         if before.is_some_and(|queue| queue.reset_pending) {
@@ -148,11 +157,16 @@ impl ConsumerOffsets {
     }
 
     /// An admin sends a group to another place of a queue: its offset is the target from now on, and the reset is pending.
-    pub fn reset(&mut self, topic: &str, consumer_group: &str, queue_id: QueueId, target: i64) {
+    /// False if a name is longer than any name may be.
+    pub fn reset(&mut self, topic: &str, consumer_group: &str, queue_id: QueueId, target: i64) -> bool {
+        if !is_storable(topic, consumer_group) {
+            return false;
+        }
         let progress = progress_of(&mut self.topics, topic, consumer_group);
         if progress.set(queue_id, target, true) {
             self.changed.push((topic.to_owned(), consumer_group.to_owned()));
         }
+        true
     }
 
     /// Where the next pull of a queue must go because of a reset; the reset is done with that. To be asked at each pull.
@@ -227,7 +241,7 @@ impl ConsumerOffsets {
 
     /// Gives a group the offsets that another one has in a topic. Queues that only the new group has been in keep theirs.
     pub fn clone_group(&mut self, topic: &str, from_group: &str, to_group: &str) -> bool {
-        let Some(from) = self.get(topic, from_group) else {
+        let Some(from) = self.get(topic, from_group).filter(|_| is_storable(topic, to_group)) else {
             return false;
         };
         let queues = from.queues.clone();
@@ -414,12 +428,9 @@ impl ConsumerOffsets {
     }
 }
 
-/// Splits a key of `consumerOffset.json` into topic and group; `None` unless there is exactly one `@`, which neither may hold.
-#[must_use]
-pub fn split_key(topic_at_group: &str) -> Option<(&str, &str)> {
-    topic_at_group
-        .split_once('@')
-        .filter(|(topic, group)| !topic.is_empty() && !group.is_empty() && !group.contains('@'))
+/// Whether a record can hold these names. Requests with other names are refused before they come here; this makes sure.
+fn is_storable(topic: &str, consumer_group: &str) -> bool {
+    topic.len() <= GROUP_TOPIC_LENGTH_MAX && consumer_group.len() <= GROUP_TOPIC_LENGTH_MAX
 }
 
 /// Get or make. A commit finds its group here with two look-ups and no allocation.
@@ -611,6 +622,18 @@ mod tests {
     }
 
     #[test]
+    fn names_that_no_record_can_hold_are_refused() {
+        let mut table = ConsumerOffsets::default();
+        let long = "x".repeat(GROUP_TOPIC_LENGTH_MAX + 1);
+        assert_eq!(table.commit(&long, "g", q(0), 1), Committed::Refused);
+        assert_eq!(table.commit("t", &long, q(0), 1), Committed::Refused);
+        assert!(!table.reset("t", &long, q(0), 1));
+        table.commit("t", "g", q(0), 1);
+        assert!(!table.clone_group("t", "g", &long));
+        assert_eq!(exported(&table).len(), 1);
+    }
+
+    #[test]
     fn a_negative_commit_counts_as_not_found() {
         let mut table = ConsumerOffsets::default();
         table.commit("t", "g", q(0), -1);
@@ -783,11 +806,45 @@ mod tests {
         assert_eq!(table.offset("t", "slow", q(0)), Some(5));
     }
 
+    /// A crash leaves what the log has: so the log must lead to the table, whatever came in which order.
     #[test]
-    fn a_key_with_other_than_one_separator_is_not_split() {
-        assert_eq!(split_key("%RETRY%g@g"), Some(("%RETRY%g", "g")));
-        for bad in ["t", "@g", "t@", "t@g@h", ""] {
-            assert_eq!(split_key(bad), None, "{bad}");
-        }
+    fn after_any_run_of_events_the_log_holds_the_table() {
+        use crate::meta::Meta;
+        use proptest::prelude::*;
+        let (topics, groups) = (["t", "u"], ["g", "h"]);
+        let event = (0..9u8, 0..2usize, 0..2usize, 0..3u32, -1..50i64);
+        proptest!(|(events in proptest::collection::vec(event, 0..80))| {
+            let (mut table, mut log) = (ConsumerOffsets::default(), Vec::new());
+            for (event, topic, group, queue_id, queue_offset) in events {
+                let (topic, group, queue_id) = (topics[topic], groups[group], q(queue_id));
+                match event {
+                    0..=2 => _ = table.commit(topic, group, queue_id, queue_offset),
+                    3 => _ = table.reset(topic, group, queue_id, queue_offset),
+                    4 => _ = table.take_reset(topic, group, queue_id),
+                    5 => log.extend(table.remove_topic(topic).map(Meta::ConsumerOffsetsRemoved)),
+                    6 => log.extend(table.remove_group(group).map(Meta::ConsumerOffsetsRemoved)),
+                    7 => _ = table.clone_group(topic, group, "g"),
+                    _ => log.extend(table.take_changes().into_iter().map(Meta::ConsumerOffsets)),
+                }
+            }
+            log.extend(table.take_changes().into_iter().map(Meta::ConsumerOffsets));
+            let mut replayed = ConsumerOffsets::default();
+            for record in &log {
+                let mut payload = Vec::new();
+                let kind = record.encode(&mut payload);
+                match Meta::decode(kind, &payload).unwrap() {
+                    Meta::ConsumerOffsets(changes) => replayed.apply(&changes),
+                    Meta::ConsumerOffsetsRemoved(removed) => replayed.apply_removed(&removed),
+                    other => panic!("{other:?} is none of ours"),
+                }
+            }
+            prop_assert_eq!(exported(&replayed), exported(&table));
+            for (topic, group) in [("t", "g"), ("t", "h"), ("u", "g"), ("u", "h")] {
+                for queue_id in [q(0), q(1), q(2)] {
+                    let pending = |table: &ConsumerOffsets| table.is_reset_pending(topic, group, queue_id);
+                    prop_assert_eq!(pending(&replayed), pending(&table));
+                }
+            }
+        });
     }
 }

@@ -4,8 +4,9 @@
 //! ([`CoreMessage::Run`]) runs as a plain function of the receiving core.
 
 use crate::control::Control;
-use crate::held_pulls::HeldPulls;
 use crate::handlers::pull::HeldPull;
+use crate::held_pulls::HeldPulls;
+use crate::incoming::Incoming;
 use crate::replicas::Replicas;
 use crate::request::{Origin, ReplyTo, Request};
 use crate::settings::Settings;
@@ -13,9 +14,10 @@ use crate::shard::CoreShard;
 use crate::stats::CoreStats;
 use bytes::{Bytes, BytesMut};
 use protocol::header_writer::HeaderWriter;
+use protocol::message::id::UniqueIdMaker;
 use protocol::model::{QueueId, ShardCount, ShardId, home_shard};
 use protocol::response_code::ResponseCode;
-use remoting::{ConnectionId, Connections};
+use remoting::Connections;
 use runtime::mailbox::Post;
 use runtime::sync::{Notify, oneshot};
 use std::cell::{OnceCell, RefCell};
@@ -128,6 +130,10 @@ pub struct Core {
     pub held_pulls_changed: Notify,
     /// What this core counts.
     pub stats: CoreStats,
+    /// Properties of the message that is being read.
+    pub incoming: RefCell<Incoming>,
+    /// Makes unique ids for messages that have none.
+    pub unique_ids: RefCell<UniqueIdMaker>,
 }
 
 impl Core {
@@ -141,6 +147,8 @@ impl Core {
         replicas: Replicas,
         control: Option<Rc<Control>>,
     ) -> Rc<Core> {
+        let maker = u32::try_from(post.core()).unwrap_or(u32::MAX);
+        let unique_ids = UniqueIdMaker::new(settings.store_host.ip(), std::process::id(), maker);
         Rc::new(Core {
             index: post.core(),
             map,
@@ -153,6 +161,8 @@ impl Core {
             held_pulls: RefCell::default(),
             held_pulls_changed: Notify::new(),
             stats: CoreStats::default(),
+            incoming: RefCell::default(),
+            unique_ids: RefCell::new(unique_ids),
         })
     }
 
@@ -218,7 +228,7 @@ impl Core {
     /// Forwards a request to its home core, or says `[OVERLOAD]` when that core is too far behind.
     pub fn forward(&self, core: usize, request: Request) {
         if let Err(CoreMessage::Request(refused)) = self.post.try_send(core, CoreMessage::Request(request)) {
-            self.stats.mailbox_full.set(self.stats.mailbox_full.get() + 1);
+            self.stats.put_refused();
             let remark = format!("[OVERLOAD]system busy, start flow control for a while: the mailbox of core {core} is full");
             self.refuse(&refused.reply_to(), ResponseCode::SYSTEM_BUSY, &remark);
         }
@@ -326,7 +336,7 @@ impl Core {
     }
 
     /// A request needs no answer.
-    fn finish(&self, origin: &Origin) {
+    pub(crate) fn finish(&self, origin: &Origin) {
         if !origin.counted {
             return;
         }

@@ -46,21 +46,26 @@ impl Handler for Service {
             // It may be held for long, and must not use up what protects from a flood meanwhile.
             connection.finish_request();
         }
-        let mut request = Request { origin, frame, chosen_queue: None };
+        let request = Request { origin, frame, chosen_queue: None };
         if is_pull && self.fast_port {
             return refuse(&self.core, &request.reply_to(), &Error::NotSupported(code.0));
         }
-        let home = home_core(&self.core, &mut request);
-        if home == self.core.index {
-            run_here(&self.core, request);
-        } else {
-            self.core.forward(home, request);
-        }
+        send_home(&self.core, request);
     }
 
     fn on_close(&self, connection: &Rc<Connection>, _reason: &CloseReason) {
         let (core, id) = (self.core.index, connection.id());
         self.core.run_on(CONTROL_CORE, move |control| handlers::clients::disconnected(control, core, id));
+    }
+}
+
+/// Runs a request at home, wherever that is.
+pub fn send_home(core: &Rc<Core>, mut request: Request) {
+    let home = home_core(core, &mut request);
+    if home == core.index {
+        run_here(core, request);
+    } else {
+        core.forward(home, request);
     }
 }
 

@@ -107,7 +107,9 @@ impl Incoming {
 
     /// The keys to find it by.
     pub fn keys(&self) -> impl Iterator<Item = &str> {
-        self.text(self.keys.as_ref()).split(properties::KEY_SEPARATOR).filter(|key| !key.is_empty())
+        self.text(self.keys.as_ref())
+            .split(properties::KEY_SEPARATOR)
+            .filter(|key| !key.is_empty())
     }
 
     /// Hash of its tag, 0 without one.
@@ -141,7 +143,9 @@ impl Incoming {
     }
 
     fn text(&self, range: Option<&Range<usize>>) -> &str {
-        range.and_then(|range| self.stored.get(range.clone())).unwrap_or_default()
+        range
+            .and_then(|range| self.stored.get(range.clone()))
+            .unwrap_or_default()
     }
 }
 
@@ -190,6 +194,9 @@ mod tests {
         let mut incoming = read("KEYS\u{1}a\u{2}DELAY\u{1}3\u{2}WAIT\u{1}false\u{2}");
         let added = AddedProperties::new("R", true, "C");
         incoming.read(|_text| {}, &added, |id| id.push_str("M"));
-        assert_eq!((incoming.keys().count(), incoming.delay_level(), incoming.wait()), (0, None, true));
+        assert_eq!(
+            (incoming.keys().count(), incoming.delay_level(), incoming.wait()),
+            (0, None, true)
+        );
     }
 }

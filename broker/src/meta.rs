@@ -20,7 +20,10 @@
 //! A record is only written by this broker, but it is read after every crash, so a payload that does not parse is an error
 //! that says which kind and what is wrong, never a panic, and counts are checked against the bytes that are there.
 
+use protocol::body::group::SubscriptionGroupConfig;
+use protocol::body::topic::{DataVersion, TopicConfig};
 use protocol::model::QueueId;
+use std::sync::Arc;
 
 mod codec;
 
@@ -32,6 +35,11 @@ const FORMAT: u8 = 1;
 
 /// Kinds of records, as the log has them. Never reuse a number.
 mod kind {
+    pub(super) const TOPIC: u16 = 1;
+    pub(super) const TOPIC_GONE: u16 = 2;
+    pub(super) const SUBSCRIPTION_GROUP: u16 = 3;
+    pub(super) const SUBSCRIPTION_GROUP_GONE: u16 = 4;
+    pub(super) const GROUP_FORBIDDEN: u16 = 5;
     pub(super) const CONSUMER_OFFSETS: u16 = 6;
     pub(super) const CONSUMER_OFFSETS_REMOVED: u16 = 7;
     pub(super) const DELAY_PROGRESS: u16 = 8;
@@ -40,12 +48,62 @@ mod kind {
 /// One metadata record.
 #[derive(Clone, Debug, PartialEq)]
 pub enum Meta {
+    /// A topic is there, with these settings.
+    Topic(TopicChange),
+    /// A topic is gone.
+    TopicGone(Gone),
+    /// A subscription group is there, with these settings.
+    SubscriptionGroup(GroupChange),
+    /// A subscription group is gone.
+    SubscriptionGroupGone(Gone),
+    /// What a group may not do with a topic.
+    GroupForbidden(GroupForbidden),
     /// Consumer offsets have changed.
     ConsumerOffsets(OffsetChanges),
     /// Consumer offsets are gone.
     ConsumerOffsetsRemoved(OffsetsRemoved),
     /// Delayed messages were delivered up to here.
     DelayProgress(Vec<DelayProgress>),
+}
+
+/// A topic that was made or changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct TopicChange {
+    /// Version of the table with this change.
+    pub version: DataVersion,
+    /// The settings.
+    pub config: Arc<TopicConfig>,
+}
+
+/// A subscription group that was made or changed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupChange {
+    /// Version of the table with this change.
+    pub version: DataVersion,
+    /// The settings.
+    pub config: Arc<SubscriptionGroupConfig>,
+}
+
+/// A topic or subscription group that was deleted.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Gone {
+    /// Version of the table without it.
+    pub version: DataVersion,
+    /// Its name.
+    pub name: String,
+}
+
+/// What a group may not do with a topic.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct GroupForbidden {
+    /// Version of the table with this change.
+    pub version: DataVersion,
+    /// The consumer group.
+    pub consumer_group: String,
+    /// The topic.
+    pub topic: String,
+    /// Bits of RocketMQ's `PermName`; 0 means that nothing is forbidden.
+    pub bits: i32,
 }
 
 /// Changed consumer offsets, group by group.
@@ -110,6 +168,33 @@ impl Meta {
         let mut writer = Writer(payload);
         writer.u8(FORMAT);
         match self {
+            Meta::Topic(change) => {
+                write_version(change.version, &mut writer);
+                write_json(&*change.config, &mut writer);
+                kind::TOPIC
+            }
+            Meta::TopicGone(gone) => {
+                write_version(gone.version, &mut writer);
+                writer.text(&gone.name);
+                kind::TOPIC_GONE
+            }
+            Meta::SubscriptionGroup(change) => {
+                write_version(change.version, &mut writer);
+                write_json(&*change.config, &mut writer);
+                kind::SUBSCRIPTION_GROUP
+            }
+            Meta::SubscriptionGroupGone(gone) => {
+                write_version(gone.version, &mut writer);
+                writer.text(&gone.name);
+                kind::SUBSCRIPTION_GROUP_GONE
+            }
+            Meta::GroupForbidden(forbidden) => {
+                write_version(forbidden.version, &mut writer);
+                writer.text(&forbidden.consumer_group);
+                writer.text(&forbidden.topic);
+                writer.i32(forbidden.bits);
+                kind::GROUP_FORBIDDEN
+            }
             Meta::ConsumerOffsets(changes) => {
                 changes.write(&mut writer);
                 kind::CONSUMER_OFFSETS
@@ -130,6 +215,16 @@ impl Meta {
         }
     }
 
+    /// The record as the log takes it.
+    #[must_use]
+    pub fn to_record(&self) -> engine::MetaRecord {
+        let mut payload = Vec::new();
+        engine::MetaRecord {
+            kind: self.encode(&mut payload),
+            payload,
+        }
+    }
+
     /// Reads a record.
     ///
     /// # Errors
@@ -141,6 +236,22 @@ impl Meta {
             return Err(MetaError::UnknownFormat { kind, format });
         }
         let record = match kind {
+            kind::TOPIC => Meta::Topic(TopicChange {
+                version: read_version(&mut reader)?,
+                config: Arc::new(read_json(&mut reader, "topic settings")?),
+            }),
+            kind::TOPIC_GONE => Meta::TopicGone(read_gone(&mut reader)?),
+            kind::SUBSCRIPTION_GROUP => Meta::SubscriptionGroup(GroupChange {
+                version: read_version(&mut reader)?,
+                config: Arc::new(read_json(&mut reader, "group settings")?),
+            }),
+            kind::SUBSCRIPTION_GROUP_GONE => Meta::SubscriptionGroupGone(read_gone(&mut reader)?),
+            kind::GROUP_FORBIDDEN => Meta::GroupForbidden(GroupForbidden {
+                version: read_version(&mut reader)?,
+                consumer_group: reader.text("consumer group")?,
+                topic: reader.text("topic")?,
+                bits: reader.i32("bits")?,
+            }),
             kind::CONSUMER_OFFSETS => Meta::ConsumerOffsets(OffsetChanges::read(&mut reader)?),
             kind::CONSUMER_OFFSETS_REMOVED => Meta::ConsumerOffsetsRemoved(OffsetsRemoved {
                 topic: Some(reader.text("topic")?).filter(|topic| !topic.is_empty()),
@@ -215,3 +326,37 @@ impl OffsetChange {
         })
     }
 }
+
+fn write_version(version: DataVersion, writer: &mut Writer<'_>) {
+    writer.i64(version.state_version);
+    writer.i64(version.timestamp);
+    writer.i64(version.counter);
+}
+
+fn read_version(reader: &mut Reader<'_>) -> Result<DataVersion, MetaError> {
+    let state_version = reader.i64("state version")?;
+    let timestamp = reader.i64("timestamp")?;
+    Ok(DataVersion {
+        state_version,
+        timestamp,
+        counter: reader.i64("counter")?,
+    })
+}
+
+fn read_gone(reader: &mut Reader<'_>) -> Result<Gone, MetaError> {
+    Ok(Gone {
+        version: read_version(reader)?,
+        name: reader.text("name")?,
+    })
+}
+
+fn write_json(settings: &impl serde::Serialize, writer: &mut Writer<'_>) {
+    writer.rest(&serde_json::to_vec(settings).expect("settings have text for keys, and memory takes all bytes"));
+}
+
+fn read_json<T: serde::de::DeserializeOwned>(reader: &mut Reader<'_>, field: &'static str) -> Result<T, MetaError> {
+    serde_json::from_slice(reader.rest()).map_err(|error| reader.impossible(field, error))
+}
+
+#[cfg(test)]
+mod tests;

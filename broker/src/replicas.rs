@@ -53,6 +53,10 @@ pub struct SubscriptionGroup {
     pub consume_enable: bool,
     /// Its consumers may each get everything.
     pub consume_broadcast_enable: bool,
+    /// Queues of its retry topic; 0 if failed messages are dropped.
+    pub retry_queues: u32,
+    /// Tries before a message goes to the dead letter queue.
+    pub retry_max_times: i32,
     /// Told to consumers.
     pub sys_flag: i32,
 }

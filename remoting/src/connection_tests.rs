@@ -1,6 +1,8 @@
 //! Connections against real sockets of this machine.
 
-use crate::{CloseReason, Connection, ConnectionId, Connections, Handler, Limits, RequestError, serve};
+use crate::{
+    CloseReason, Connection, ConnectionId, Connections, Handler, Limits, NoRequests, RequestError, RpcClient, serve,
+};
 use bytes::{Bytes, BytesMut};
 use protocol::frame::{Frame, Serialize, split_frame};
 use protocol::header_writer::HeaderWriter;
@@ -497,5 +499,83 @@ fn every_open_is_followed_by_one_close() {
         opened.sort_unstable();
         assert_eq!(opened, closed);
         assert_eq!(opened.len(), 20);
+    });
+}
+
+fn rpc() -> RpcClient {
+    RpcClient::new(Connections::new(Limits::default()), Rc::new(NoRequests))
+}
+
+async fn echo(client: &RpcClient, address: &str) -> Result<Frame, RequestError> {
+    client
+        .invoke(address, ECHO, |_header| {}, Bytes::from_static(b"x"), WAIT)
+        .await
+}
+
+#[test]
+fn requests_of_a_client_share_one_connection() {
+    run(async {
+        let server = start(Limits::default());
+        let address = server.address.to_string();
+        let client = rpc();
+        let tasks: Vec<_> = (0..50)
+            .map(|_task| {
+                let (client, address) = (client.clone(), address.clone());
+                spawn(async move { echo(&client, &address).await })
+            })
+            .collect();
+        for task in tasks {
+            task.await.unwrap().unwrap();
+        }
+        assert_eq!(server.connections.statistics().made, 1);
+    });
+}
+
+#[test]
+fn a_client_connects_again_after_its_connection_ended() {
+    run(async {
+        let server = start(Limits::default());
+        let address = server.address.to_string();
+        let client = rpc();
+        for round in 1..4 {
+            echo(&client, &address).await.unwrap();
+            assert_eq!(server.connections.statistics().made, round);
+            for connection in server.connections.all() {
+                connection.close(CloseReason::Ours("test"));
+            }
+            until("the client knows", || client.open_connection(&address).is_none()).await;
+        }
+    });
+}
+
+#[test]
+fn a_server_that_is_down_is_left_alone_for_a_while_and_then_found_again() {
+    run(async {
+        let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
+        let address = listener.local_address().unwrap();
+        drop(listener);
+        let client = rpc();
+        for _attempt in 0..100 {
+            let error = echo(&client, &address.to_string()).await.unwrap_err();
+            assert!(matches!(error, RequestError::Connect { .. }), "{error}");
+        }
+        let listener = TcpListener::bind(address, false).unwrap();
+        let connections = Connections::new(Limits::default());
+        spawn(serve(listener, connections, Rc::new(Echo::default())));
+        for _attempt in 0..200 {
+            if echo(&client, &address.to_string()).await.is_ok() {
+                return;
+            }
+            sleep(Duration::from_millis(20)).await;
+        }
+        panic!("the server is up and not found");
+    });
+}
+
+#[test]
+fn an_address_that_is_none_is_named_in_the_error() {
+    run(async {
+        let error = echo(&rpc(), "nonsense").await.unwrap_err();
+        assert!(error.to_string().contains("\"nonsense\" is not host:port"), "{error}");
     });
 }

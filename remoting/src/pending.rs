@@ -60,16 +60,12 @@ impl From<(Elapsed, std::time::Duration)> for RequestError {
     }
 }
 
-#[derive(Debug)]
-enum Answer {
-    Waited(Option<Waker>),
-    Here(Frame),
-}
-
+/// A request: it waits until its answer is here. Not boxed, as that would cost an allocation an answer.
 #[derive(Debug)]
 struct Slot {
     opaque: i32,
-    answer: Answer,
+    waker: Option<Waker>,
+    answer: Option<Frame>,
 }
 
 /// The requests of one connection.
@@ -93,7 +89,8 @@ impl Pending {
         let opaque = (self.generation << PLACE_BITS) | low;
         entry.insert(Slot {
             opaque,
-            answer: Answer::Waited(None),
+            waker: None,
+            answer: None,
         });
         Some((place, opaque))
     }
@@ -105,10 +102,11 @@ impl Pending {
         let Some(slot) = place.ok().and_then(|place| self.slots.get_mut(place)) else {
             return false;
         };
-        if slot.opaque != opaque || matches!(slot.answer, Answer::Here(_)) {
+        if slot.opaque != opaque || slot.answer.is_some() {
             return false;
         }
-        if let Answer::Waited(Some(waker)) = std::mem::replace(&mut slot.answer, Answer::Here(answer)) {
+        slot.answer = Some(answer);
+        if let Some(waker) = slot.waker.take() {
             waker.wake();
         }
         true
@@ -122,9 +120,7 @@ impl Pending {
     /// Wakes everything that waits, since the connection is closed.
     pub(crate) fn wake_all(&mut self) {
         for (_place, slot) in &mut self.slots {
-            if let Answer::Waited(waker) = &mut slot.answer
-                && let Some(waker) = waker.take()
-            {
+            if let Some(waker) = slot.waker.take() {
                 waker.wake();
             }
         }
@@ -134,21 +130,13 @@ impl Pending {
         let Some(slot) = self.slots.get_mut(place) else {
             return Poll::Ready(None);
         };
-        match &mut slot.answer {
-            Answer::Here(_) => Poll::Ready(match self.slots.remove(place).answer {
-                Answer::Here(frame) => Some(frame),
-                Answer::Waited(_) => None,
-            }),
-            Answer::Waited(_) if closed => {
-                self.slots.remove(place);
-                Poll::Ready(None)
-            }
-            Answer::Waited(Some(known)) if known.will_wake(waker) => Poll::Pending,
-            Answer::Waited(slot) => {
-                *slot = Some(waker.clone());
-                Poll::Pending
-            }
+        if slot.answer.is_some() || closed {
+            return Poll::Ready(self.slots.remove(place).answer);
         }
+        if slot.waker.as_ref().is_none_or(|known| !known.will_wake(waker)) {
+            slot.waker = Some(waker.clone());
+        }
+        Poll::Pending
     }
 
     fn give_up(&mut self, place: usize) {

@@ -10,6 +10,9 @@ use std::sync::Arc;
 /// The CPUs this process may run on (a container may have been given only some), lowest first.
 #[must_use]
 pub fn allowed_cpus() -> Vec<usize> {
+    if let Some(here) = crate::world::simulated() {
+        return (0..here.cores()).collect();
+    }
     let Ok(set) = rustix::thread::sched_getaffinity(None) else {
         return vec![0];
     };
@@ -32,14 +35,18 @@ pub struct CoreOptions {
 /// Runs `work(core)` on an event loop of its own for each core, and returns when all have ended, with their outcomes in
 /// the order of the cores.
 ///
+/// The calling thread waits meanwhile, so a simulated node cannot call this: [`crate::sim::Simulation::start_cores`] takes
+/// the same closure and makes each core a group of tasks of the node.
+///
 /// # Errors
-/// When a thread or an event loop cannot be made.
+/// When a thread or an event loop cannot be made; `Unsupported` inside a simulated node.
 pub fn run_cores<T, F, W>(options: &CoreOptions, work: W) -> io::Result<Vec<T>>
 where
     T: Send + 'static,
     F: Future<Output = T>,
     W: Fn(usize) -> F + Send + Sync + 'static,
 {
+    refuse_in_simulation()?;
     let work = Arc::new(work);
     let cpus = allowed_cpus();
     let threads = (0..options.cores)
@@ -64,9 +71,20 @@ where
 /// Runs `work` on an event loop of the calling thread: name server, tools, tests.
 ///
 /// # Errors
-/// When the event loop cannot be made.
+/// When the event loop cannot be made; `Unsupported` inside a simulated node, whose event loop runs already.
 pub fn run_here<F: Future>(io: &IoPath, work: F) -> io::Result<F::Output> {
+    refuse_in_simulation()?;
     ring::run(access(io), work)
+}
+
+fn refuse_in_simulation() -> io::Result<()> {
+    if crate::world::is_simulated() {
+        return Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "a simulated node has its event loop already; start it by Simulation::start or Simulation::start_cores",
+        ));
+    }
+    Ok(())
 }
 
 fn access(io: &IoPath) -> FileAccess {

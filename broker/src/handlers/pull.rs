@@ -101,6 +101,18 @@ fn run(core: &Rc<Core>, request: Request, first_time: bool) {
             },
             Vec::new(),
         ),
+        Err(Refused::Reset(target)) => core.reply(
+            &to,
+            ResponseCode::PULL_OFFSET_MOVED,
+            |header| {
+                header.put_i64("suggestWhichBrokerId", 0);
+                for name in ["nextBeginOffset", "minOffset", "maxOffset"] {
+                    header.put_i64(name, target);
+                }
+                header.set_remark("OFFSET_RESET");
+            },
+            Vec::new(),
+        ),
         Err(Refused::Error(error)) => crate::dispatch::refuse(core, &to, &error),
     }
 }
@@ -108,7 +120,7 @@ fn run(core: &Rc<Core>, request: Request, first_time: bool) {
 enum Refused {
     Forbidden(Forbidden, String),
     /// An operator has set the group back: the client is told to go on from here.
-    Reset(QueueOffset),
+    Reset(i64),
     Error(Error),
 }
 
@@ -126,7 +138,7 @@ fn accept(core: &Rc<Core>, request: Request, first_time: bool) -> Result<Accepte
         let remark = format!("the broker[{}] pulling message is forbidden", settings.store_host.ip());
         return Err(Refused::Forbidden(Forbidden::Broker, remark));
     }
-    if request.code() == RequestCode::LITE_PULL_MESSAGE && !settings.lite_pull_enable {
+    if request.code() == RequestCode::LITE_PULL_MESSAGE && !settings.config.lite_pull_message_enable {
         let remark = "lite pull is switched off here: litePullMessageEnable=false".to_owned();
         return Err(Refused::Forbidden(Forbidden::Broker, remark));
     }
@@ -159,18 +171,18 @@ fn accept(core: &Rc<Core>, request: Request, first_time: bool) -> Result<Accepte
     }
     let may_hold = first_time && header.sys_flag & pull_flag::SUSPEND != 0;
     let hold = may_hold.then(|| {
-        if settings.long_polling_enable {
+        if settings.config.long_polling_enable {
             Duration::from_millis(u64::try_from(header.suspend_timeout_millis).unwrap_or(0))
         } else {
             settings.short_polling_time
         }
     });
     let read = ReadRequest {
-        queue: shard.engine.queue(&header.topic, queue_id.get()),
+        queue: shard.engine.queue(&header.topic, queue_id.get()).map_err(|error| Error::store("opening the queue", &error))?,
         from: QueueOffset(header.queue_offset),
         max_messages: usize::try_from(header.max_msg_nums).unwrap_or(0).clamp(1, MESSAGES_MAX),
         max_bytes: header.max_msg_bytes.and_then(|bytes| usize::try_from(bytes).ok()).filter(|&bytes| bytes > 0),
-        filter: subscription.read_filter(),
+        filter: subscription.hashes(),
     };
     let reset = shard.consumer_offsets.borrow_mut().take_reset(&header.topic, &header.consumer_group, queue_id);
     if let Some(target) = reset {
@@ -256,7 +268,7 @@ fn hold(core: &Rc<Core>, accepted: Accepted, time: Duration) {
         // A message came while this pull was read from the disk.
         return run(core, accepted.request, false);
     }
-    let queue = QueueKey { shard: accepted.shard.id, slot: accepted.read.queue.0 };
+    let queue = QueueKey { shard: accepted.shard.id, slot: accepted.read.queue.index() };
     let held = HeldPull { request: accepted.request, subscription: accepted.subscription };
     let is_first = core.held_pulls.borrow_mut().hold(queue, Instant::now() + time, held);
     if is_first {
