@@ -2,7 +2,6 @@
 
 use crate::probe::IoPath;
 use crate::ring;
-use crate::world::FileAccess;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -53,12 +52,12 @@ where
         .map(|core| {
             let work = Arc::clone(&work);
             let cpu = options.pin.then(|| cpus[core % cpus.len()]);
-            let access = access(&options.io);
+            let io = options.io.clone();
             std::thread::Builder::new().name(format!("core-{core}")).spawn(move || {
                 if let Some(cpu) = cpu {
                     pin(cpu);
                 }
-                ring::run(access, async move { work(core).await })
+                run(&io, async move { work(core).await })
             })
         })
         .collect::<io::Result<Vec<_>>>()?;
@@ -74,7 +73,7 @@ where
 /// When the event loop cannot be made; `Unsupported` inside a simulated node, whose event loop runs already.
 pub fn run_here<F: Future>(io: &IoPath, work: F) -> io::Result<F::Output> {
     refuse_in_simulation()?;
-    ring::run(access(io), work)
+    run(io, work)
 }
 
 fn refuse_in_simulation() -> io::Result<()> {
@@ -87,11 +86,20 @@ fn refuse_in_simulation() -> io::Result<()> {
     Ok(())
 }
 
-fn access(io: &IoPath) -> FileAccess {
-    match io {
-        IoPath::Ring => FileAccess::Ring,
-        IoPath::Blocking(_refusal) => FileAccess::Blocking,
-    }
+/// Runs `work` on a new event loop of this thread, with a ring beside it if `io` says so.
+fn run<F: Future>(io: &IoPath, work: F) -> io::Result<F::Output> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(4)
+        .build()?;
+    let tasks = tokio::task::LocalSet::new();
+    runtime.block_on(tasks.run_until(async {
+        let _ring = match io {
+            IoPath::Ring => Some(ring::install()?),
+            IoPath::Blocking(_refusal) => None,
+        };
+        Ok(work.await)
+    }))
 }
 
 fn pin(cpu: usize) {

@@ -13,6 +13,7 @@ pub mod machine;
 pub mod mailbox;
 pub mod mark;
 pub mod probe;
+mod real_file;
 mod ring;
 pub mod rng;
 pub mod signal;

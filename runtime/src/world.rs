@@ -1,4 +1,4 @@
-//! Which world the calls of this thread reach: the real one, with or without a ring, or a node of a simulation.
+//! Which world the calls of this thread reach: the real one, or a node of a simulation.
 //!
 //! While a simulation polls a task, [`enter`] has told the thread on behalf of which node. Real servers pay one read of a
 //! thread-local flag for each call that could go either way.
@@ -6,28 +6,10 @@
 use crate::sim::Here;
 use std::cell::{Cell, RefCell};
 
-/// How files are reached from this thread.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(crate) enum FileAccess {
-    /// Calls that may wait for the disk go through the thread's io_uring.
-    Ring,
-    /// Calls that may wait for the disk go to the blocking pool of the thread's runtime.
-    Blocking,
-}
-
 thread_local! {
-    static FILE_ACCESS: Cell<FileAccess> = const { Cell::new(FileAccess::Blocking) };
     // Apart from HERE: a flag without a destructor is read with one load.
     static SIMULATED: Cell<bool> = const { Cell::new(false) };
     static HERE: RefCell<Option<Here>> = const { RefCell::new(None) };
-}
-
-pub(crate) fn file_access() -> FileAccess {
-    FILE_ACCESS.with(Cell::get)
-}
-
-pub(crate) fn set_file_access(access: FileAccess) {
-    FILE_ACCESS.with(|cell| cell.set(access));
 }
 
 /// The simulated node on whose behalf this thread runs now, if any.
