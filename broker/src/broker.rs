@@ -112,8 +112,14 @@ impl Broker {
         let control = (index == CONTROL_CORE).then(|| Control::new(&self.settings));
         let connections = Connections::new(self.limits());
         let post = self.mailboxes.post(index);
-        let core =
-            Core::new(self.map, Arc::clone(&self.settings), post, connections, Replicas::default(), control.clone());
+        let core = Core::new(
+            self.map,
+            Arc::clone(&self.settings),
+            post,
+            connections,
+            Replicas::default(),
+            control.clone(),
+        );
         runtime::spawn(run_post(Rc::clone(&core)));
         runtime::spawn(Rc::clone(&core).run_inbox());
         let shards = self.open_shards(&core).await?;
@@ -171,10 +177,10 @@ impl Broker {
         let config = &self.settings.config;
         for (port, fast) in [(config.listen_port, false), (config.vip_port(), true)] {
             let address = format!("{}:{port}", config.bind_address);
-            let address: SocketAddr =
-                address.parse().map_err(|error| StartError::Config(format!("bindAddress makes {address}: {error}")))?;
-            let listener =
-                TcpListener::bind(address, true).map_err(|source| StartError::Listen { address, source })?;
+            let address: SocketAddr = address
+                .parse()
+                .map_err(|error| StartError::Config(format!("bindAddress makes {address}: {error}")))?;
+            let listener = TcpListener::bind(address, true).map_err(|source| StartError::Listen { address, source })?;
             let service = Service::new(Rc::clone(core), fast);
             runtime::spawn(remoting::serve(listener, core.connections.clone(), service));
         }
@@ -183,7 +189,10 @@ impl Broker {
 
     fn limits(&self) -> Limits {
         let idle = Duration::from_secs(self.settings.config.server_channel_max_idle_time_seconds);
-        Limits { idle, ..Limits::default() }
+        Limits {
+            idle,
+            ..Limits::default()
+        }
     }
 }
 
@@ -237,8 +246,13 @@ fn hooks(core: &Weak<Core>, opened: &Rc<OnceCell<Rc<CoreShard>>>, settings: &Arc
 
 /// The metadata of one shard as records; shard 0 has the control tables too.
 fn snapshot(core: &Core, shard: &CoreShard, id: ShardId) -> Vec<MetaRecord> {
-    let mut records: Vec<Meta> =
-        shard.consumer_offsets.borrow().snapshot().into_iter().map(Meta::ConsumerOffsets).collect();
+    let mut records: Vec<Meta> = shard
+        .consumer_offsets
+        .borrow()
+        .snapshot()
+        .into_iter()
+        .map(Meta::ConsumerOffsets)
+        .collect();
     records.push(Meta::DelayProgress(shard.delayed.progress()));
     if id == ShardId::ZERO
         && let Some(control) = core.control()
@@ -259,7 +273,11 @@ fn take_back(core: &Rc<Core>, shard: &CoreShard, records: &[MetaRecord]) -> Resu
             Meta::DelayProgress(levels) => shard.delayed.apply(&levels),
             table => match core.control() {
                 Some(control) => control.take_back(table),
-                None => return Err(unreadable("a control table stands outside of shard 0's core".to_owned())),
+                None => {
+                    return Err(unreadable(
+                        "a control table stands outside of shard 0's core".to_owned(),
+                    ));
+                }
             },
         }
     }

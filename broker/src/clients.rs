@@ -5,6 +5,8 @@ use protocol::language::Language;
 use protocol::version::Version;
 use remoting::ConnectionId;
 use runtime::Instant;
+use runtime::collections::{HashSet, hash_set};
+use std::collections::VecDeque;
 use std::fmt::Debug;
 use std::hash::Hash;
 use std::net::SocketAddr;
@@ -57,4 +59,58 @@ impl<C> Client<C> {
 pub(crate) struct Member<C> {
     pub(crate) client: Client<C>,
     pub(crate) last_seen: Instant,
+}
+
+/// How many ended connections are remembered: far more than end while one heartbeat waits for the log.
+const ENDED_MAX: usize = 4096;
+
+/// Connections that have ended lately. A heartbeat may wait for the log, to make a group or a topic, and its connection may
+/// end meanwhile; without this its client would count as a member until it expired, and hold queues that nobody consumes.
+#[derive(Debug)]
+pub(crate) struct EndedChannels<C> {
+    set: HashSet<C>,
+    oldest_first: VecDeque<C>,
+}
+
+impl<C: ChannelName> Default for EndedChannels<C> {
+    fn default() -> Self {
+        EndedChannels {
+            set: hash_set(),
+            oldest_first: VecDeque::new(),
+        }
+    }
+}
+
+impl<C: ChannelName> EndedChannels<C> {
+    pub(crate) fn note(&mut self, channel: C) {
+        if !self.set.insert(channel) {
+            return;
+        }
+        self.oldest_first.push_back(channel);
+        if self.oldest_first.len() > ENDED_MAX
+            && let Some(oldest) = self.oldest_first.pop_front()
+        {
+            self.set.remove(&oldest);
+        }
+    }
+
+    pub(crate) fn contains(&self, channel: C) -> bool {
+        self.set.contains(&channel)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_last_ended_connections_are_remembered_and_no_more() {
+        let mut ended = EndedChannels::default();
+        for channel in 0..=ENDED_MAX {
+            ended.note(channel);
+            ended.note(channel);
+        }
+        assert!(!ended.contains(0) && ended.contains(1) && ended.contains(ENDED_MAX));
+        assert_eq!((ended.set.len(), ended.oldest_first.len()), (ENDED_MAX, ENDED_MAX));
+    }
 }

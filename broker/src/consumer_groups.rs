@@ -11,7 +11,7 @@
 //! Other than in Apache's broker, members that expired are missed by the others at once, a second connection of the same
 //! client is no new member, and the end of one of two connections is no loss.
 
-use crate::clients::{Channel, ChannelName, Client, Member};
+use crate::clients::{Channel, ChannelName, Client, EndedChannels, Member};
 use crate::replicas::{Subscription, Subscriptions, TableUpdate};
 use protocol::body::group::ConsumerConnection;
 use protocol::body::heartbeat::{ConsumeFromWhere, ConsumeType, ConsumerData, MessageModel};
@@ -28,6 +28,7 @@ pub struct ConsumerGroups<C = Channel> {
     groups: HashMap<Arc<str>, Group<C>>,
     /// The groups that came by a connection.
     by_channel: HashMap<C, BTreeSet<Arc<str>>>,
+    ended: EndedChannels<C>,
 }
 
 #[derive(Debug)]
@@ -106,13 +107,14 @@ impl<C: ChannelName> Default for ConsumerGroups<C> {
         ConsumerGroups {
             groups: hash_map(),
             by_channel: hash_map(),
+            ended: EndedChannels::default(),
         }
     }
 }
 
 impl<C: ChannelName> ConsumerGroups<C> {
     /// A client says that it is in a group, and what the group subscribes to. That the group may be used is the caller's to
-    /// check.
+    /// check. A heartbeat whose connection has ended meanwhile changes nothing.
     pub fn on_heartbeat(&mut self, beat: Beat<'_, C>, now: Instant) -> Registered<C> {
         let Beat {
             client,
@@ -121,6 +123,13 @@ impl<C: ChannelName> ConsumerGroups<C> {
             without_sub,
             notify,
         } = beat;
+        if self.ended.contains(client.channel) {
+            return Registered {
+                subscription_changed: false,
+                changed: false,
+                changes: Changes::default(),
+            };
+        }
         let is_new = !self.groups.contains_key(data.group_name.as_str());
         let name: Arc<str> = Arc::from(data.group_name.as_str());
         let group = self
@@ -172,6 +181,7 @@ impl<C: ChannelName> ConsumerGroups<C> {
 
     /// A connection has ended.
     pub fn on_close(&mut self, channel: C) -> Changes<C> {
+        self.ended.note(channel);
         let mut changes = Changes::default();
         for group in self.by_channel.remove(&channel).unwrap_or_default() {
             self.remove(&group, |member| member.client.channel == channel, &mut changes);

@@ -229,7 +229,8 @@ impl Core {
     pub fn forward(&self, core: usize, request: Request) {
         if let Err(CoreMessage::Request(refused)) = self.post.try_send(core, CoreMessage::Request(request)) {
             self.stats.put_refused();
-            let remark = format!("[OVERLOAD]system busy, start flow control for a while: the mailbox of core {core} is full");
+            let remark =
+                format!("[OVERLOAD]system busy, start flow control for a while: the mailbox of core {core} is full");
             self.refuse(&refused.reply_to(), ResponseCode::SYSTEM_BUSY, &remark);
         }
     }
@@ -283,13 +284,7 @@ impl Core {
     }
 
     /// Answers a request: a header that `fill` adds fields to and, behind it, `body`.
-    pub fn reply(
-        &self,
-        to: &ReplyTo,
-        code: ResponseCode,
-        fill: impl FnOnce(&mut HeaderWriter<'_>),
-        body: Vec<Bytes>,
-    ) {
+    pub fn reply(&self, to: &ReplyTo, code: ResponseCode, fill: impl FnOnce(&mut HeaderWriter<'_>), body: Vec<Bytes>) {
         if to.oneway {
             return self.finish(&to.origin);
         }
@@ -303,7 +298,13 @@ impl Core {
         let mut parts = Vec::with_capacity(1 + body.len());
         parts.push(header.freeze());
         parts.extend(body);
-        self.post.send(to.origin.core, CoreMessage::Reply { origin: to.origin, parts });
+        self.post.send(
+            to.origin.core,
+            CoreMessage::Reply {
+                origin: to.origin,
+                parts,
+            },
+        );
     }
 
     /// Answers a request with an error.
@@ -318,7 +319,9 @@ impl Core {
 
     /// Answers by a connection of this core; nothing happens if it has gone.
     pub fn answer(&self, origin: &Origin, write: impl FnOnce(&mut BytesMut), parts: Vec<Bytes>) {
-        let Some(connection) = self.connections.get(origin.connection) else { return };
+        let Some(connection) = self.connections.get(origin.connection) else {
+            return;
+        };
         if origin.counted {
             connection.reply_parts(write, parts);
         } else {
@@ -329,7 +332,9 @@ impl Core {
     fn answer_sends(&self, frames: &Bytes, lengths: &[(Origin, usize)]) {
         let mut rest = &frames[..];
         for (origin, length) in lengths {
-            let Some((frame, after)) = rest.split_at_checked(*length) else { return };
+            let Some((frame, after)) = rest.split_at_checked(*length) else {
+                return;
+            };
             rest = after;
             self.answer(origin, |out| out.extend_from_slice(frame), Vec::new());
         }
@@ -372,6 +377,8 @@ fn write_reply(
 
 impl fmt::Debug for Core {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Core").field("index", &self.index).finish_non_exhaustive()
+        f.debug_struct("Core")
+            .field("index", &self.index)
+            .finish_non_exhaustive()
     }
 }

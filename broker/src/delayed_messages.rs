@@ -52,7 +52,13 @@ impl DelayedMessages {
     #[must_use]
     pub fn progress(&self) -> Vec<DelayProgress> {
         let progress = self.progress.borrow();
-        progress.iter().map(|(&delay_level, &queue_offset)| DelayProgress { delay_level, queue_offset }).collect()
+        progress
+            .iter()
+            .map(|(&delay_level, &queue_offset)| DelayProgress {
+                delay_level,
+                queue_offset,
+            })
+            .collect()
     }
 
     /// A message has arrived in a queue of this shard.
@@ -97,8 +103,12 @@ pub fn tag_hash_of(settings: &Settings, record: &RecordView<'_>) -> i64 {
 pub fn figures(core: &Core) -> Vec<(i32, i64, i64)> {
     let mut figures = Vec::new();
     for level in 1..=core.settings().delay_levels.count() {
-        let Some(shard) = core.shard(core.map.home(topics::SCHEDULE_TOPIC, queue_of(level))) else { continue };
-        let Some(queue) = shard.engine.find_queue(topics::SCHEDULE_TOPIC, queue_of(level).get()) else { continue };
+        let Some(shard) = core.shard(core.map.home(topics::SCHEDULE_TOPIC, queue_of(level))) else {
+            continue;
+        };
+        let Some(queue) = shard.engine.find_queue(topics::SCHEDULE_TOPIC, queue_of(level).get()) else {
+            continue;
+        };
         let progress = shard.delayed.progress.borrow().get(&level).copied().unwrap_or(0);
         figures.push((level, progress, shard.engine.bounds(queue).1.0));
     }
@@ -125,7 +135,11 @@ async fn deliver_level(core: Rc<Core>, shard: Rc<CoreShard>, level: i32) {
         }
     };
     let waker = Rc::new(Notify::new());
-    shard.delayed.wakers.borrow_mut().insert(queue.index(), Rc::clone(&waker));
+    shard
+        .delayed
+        .wakers
+        .borrow_mut()
+        .insert(queue.index(), Rc::clone(&waker));
     let saved = shard.delayed.progress.borrow().get(&level).copied().unwrap_or(0);
     let next = Cell::new(QueueOffset(saved));
     loop {
@@ -158,19 +172,19 @@ enum Due {
     Empty,
 }
 
-async fn due_entries(
-    shard: &CoreShard,
-    queue: engine::QueueSlot,
-    next: QueueOffset,
-) -> Result<Due, engine::ReadError> {
+async fn due_entries(shard: &CoreShard, queue: engine::QueueSlot, next: QueueOffset) -> Result<Due, engine::ReadError> {
     let entries = shard.engine.entries(queue, next, DELIVERED_AT_ONCE).await?;
     let now = runtime::wall_clock_ms();
-    let Some(first) = entries.first() else { return Ok(Due::Empty) };
+    let Some(first) = entries.first() else {
+        return Ok(Due::Empty);
+    };
     if first.tag_hash > now {
         let wait_ms = u64::try_from(first.tag_hash.saturating_sub(now)).unwrap_or(0);
         return Ok(Due::Later(Duration::from_millis(wait_ms)));
     }
-    Ok(Due::Now(entries.into_iter().take_while(|entry| entry.tag_hash <= now).collect()))
+    Ok(Due::Now(
+        entries.into_iter().take_while(|entry| entry.tag_hash <= now).collect(),
+    ))
 }
 
 /// Stores due messages where they belong; false if it has to be tried again.
@@ -213,9 +227,14 @@ async fn deliver_one(core: Rc<Core>, shard: Rc<CoreShard>, level: i32, entry: En
             return true;
         }
     };
-    let Ok(view) = RecordView::decode(&record) else { return true };
+    let Ok(view) = RecordView::decode(&record) else {
+        return true;
+    };
     let mut message = OwnedMessage::of_record(&view);
-    let queue_id = message.property(names::REAL_QID).and_then(|queue_id| queue_id.parse().ok()).and_then(QueueId::new);
+    let queue_id = message
+        .property(names::REAL_QID)
+        .and_then(|queue_id| queue_id.parse().ok())
+        .and_then(QueueId::new);
     let (Some(topic), Some(queue_id)) = (message.property(names::REAL_TOPIC).map(str::to_owned), queue_id) else {
         tracing::error!(level, %place, "a delayed message does not say where it belongs and is left out");
         return true;
@@ -231,7 +250,10 @@ async fn deliver_one(core: Rc<Core>, shard: Rc<CoreShard>, level: i32, entry: En
 }
 
 fn save(shard: &CoreShard, level: i32, next: QueueOffset) {
-    let progress = DelayProgress { delay_level: level, queue_offset: next.0 };
+    let progress = DelayProgress {
+        delay_level: level,
+        queue_offset: next.0,
+    };
     shard.delayed.apply(&[progress]);
     let mut payload = Vec::new();
     let kind = Meta::DelayProgress(vec![progress]).encode(&mut payload);

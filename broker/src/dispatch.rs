@@ -46,7 +46,11 @@ impl Handler for Service {
             // It may be held for long, and must not use up what protects from a flood meanwhile.
             connection.finish_request();
         }
-        let request = Request { origin, frame, chosen_queue: None };
+        let request = Request {
+            origin,
+            frame,
+            chosen_queue: None,
+        };
         if is_pull && self.fast_port {
             return refuse(&self.core, &request.reply_to(), &Error::NotSupported(code.0));
         }
@@ -55,7 +59,9 @@ impl Handler for Service {
 
     fn on_close(&self, connection: &Rc<Connection>, _reason: &CloseReason) {
         let (core, id) = (self.core.index, connection.id());
-        self.core.run_on(CONTROL_CORE, move |control| handlers::clients::disconnected(control, core, id));
+        self.core.run_on(CONTROL_CORE, move |control| {
+            handlers::clients::disconnected(control, core, id)
+        });
     }
 }
 

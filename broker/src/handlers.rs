@@ -42,7 +42,12 @@ impl Answer {
     /// Done, and nothing to say.
     #[must_use]
     pub fn done() -> Answer {
-        Answer { code: ResponseCode::SUCCESS, remark: None, fill: None, body: Vec::new() }
+        Answer {
+            code: ResponseCode::SUCCESS,
+            remark: None,
+            fill: None,
+            body: Vec::new(),
+        }
     }
 
     /// Done; these are the fields of the answer.
@@ -54,13 +59,19 @@ impl Answer {
     /// Done; this is the body of the answer.
     #[must_use]
     pub fn body(body: impl Into<Bytes>) -> Answer {
-        Answer { body: vec![body.into()], ..Answer::done() }
+        Answer {
+            body: vec![body.into()],
+            ..Answer::done()
+        }
     }
 
     /// Adds fields.
     #[must_use]
     pub fn with_fields(self, fill: impl FnOnce(&mut HeaderWriter<'_>) + 'static) -> Answer {
-        Answer { fill: Some(Box::new(fill)), ..self }
+        Answer {
+            fill: Some(Box::new(fill)),
+            ..self
+        }
     }
 
     /// Replaces the body by several parts, sent one after the other.
@@ -72,12 +83,21 @@ impl Answer {
     /// Replaces code and remark.
     #[must_use]
     pub fn with_code(self, code: ResponseCode, remark: impl Into<String>) -> Answer {
-        Answer { code, remark: Some(remark.into()), ..self }
+        Answer {
+            code,
+            remark: Some(remark.into()),
+            ..self
+        }
     }
 
     /// Sends it.
     pub fn send(self, core: &Core, to: &ReplyTo) {
-        let Answer { code, remark, fill, body } = self;
+        let Answer {
+            code,
+            remark,
+            fill,
+            body,
+        } = self;
         let write = |header: &mut HeaderWriter<'_>| {
             if let Some(fill) = fill {
                 fill(header);
@@ -92,7 +112,10 @@ impl Answer {
 
 impl fmt::Debug for Answer {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.debug_struct("Answer").field("code", &self.code).field("remark", &self.remark).finish_non_exhaustive()
+        f.debug_struct("Answer")
+            .field("code", &self.code)
+            .field("remark", &self.remark)
+            .finish_non_exhaustive()
     }
 }
 
@@ -152,22 +175,32 @@ pub fn control(core: &Rc<Core>, request: Request) {
 
 /// The control tables; an error on any core but 0.
 fn control_of(core: &Core) -> Result<Rc<Control>, Error> {
-    core.control().cloned().ok_or_else(|| Error::System("the control tables are on core 0".to_owned()))
+    core.control()
+        .cloned()
+        .ok_or_else(|| Error::System("the control tables are on core 0".to_owned()))
 }
 
 /// The body of a request, as fastjson writes it.
 fn body<T: DeserializeOwned>(request: &Request, name: &'static str) -> Result<T, Error> {
     let body = protocol::body::lenient::from_slice(request.frame.body());
-    body.map_err(|error| Error::Body { request: name, cause: error.to_string() })
+    body.map_err(|error| Error::Body {
+        request: name,
+        cause: error.to_string(),
+    })
 }
 
 /// Which part of a table is asked for: from where, and how many.
 fn page(core: &Core, from: Option<i32>, count: Option<i32>) -> (usize, usize) {
     let config = &core.settings().config;
-    let Some(from) = from.and_then(|from| usize::try_from(from).ok()).filter(|_from| config.enable_split_metadata) else {
+    let Some(from) = from
+        .and_then(|from| usize::try_from(from).ok())
+        .filter(|_from| config.enable_split_metadata)
+    else {
         return (0, usize::MAX);
     };
     let page_size = usize::try_from(config.split_metadata_size).unwrap_or(usize::MAX);
-    let count = count.and_then(|count| usize::try_from(count).ok()).filter(|&count| count > 0);
+    let count = count
+        .and_then(|count| usize::try_from(count).ok())
+        .filter(|&count| count > 0);
     (from, count.unwrap_or(page_size).min(page_size))
 }

@@ -1,6 +1,7 @@
 //! The broker process.
 
 pub mod attributes;
+pub mod broker;
 pub mod clients;
 pub mod config;
 pub mod consumer_groups;
@@ -26,7 +27,9 @@ pub mod replies;
 pub mod request;
 pub mod settings;
 pub mod shard;
+pub mod start;
 pub mod stats;
 pub mod storing;
 pub mod subscription_groups;
 pub mod topics;
+pub mod up;

@@ -33,9 +33,16 @@ impl Core {
         let (core, name) = (Rc::clone(self), group.to_owned());
         runtime::spawn(async move {
             let made = core.with_control(|core, control| async move {
-                let used = control.subscription_groups.borrow_mut().for_consumer(&name, runtime::wall_clock_ms())?;
+                let used = control
+                    .subscription_groups
+                    .borrow_mut()
+                    .for_consumer(&name, runtime::wall_clock_ms())?;
                 match used.change() {
-                    Some(change) => control.record_and_wait(&core, &Meta::SubscriptionGroup(change.clone())).await,
+                    Some(change) => {
+                        control
+                            .record_and_wait(&core, &Meta::SubscriptionGroup(change.clone()))
+                            .await
+                    }
                     None => Ok(()),
                 }
             });
@@ -62,7 +69,8 @@ impl Core {
             return Ok(());
         }
         let topic = topic.to_owned();
-        self.with_control(move |core, control| async move { control.ensure_group_topic(&core, &topic, queues).await }).await
+        self.with_control(move |core, control| async move { control.ensure_group_topic(&core, &topic, queues).await })
+            .await
     }
 
     /// Makes the topic of a send that found none, and sends again; the send is refused if the topic may not be made.
@@ -86,7 +94,12 @@ impl Core {
         let (topic, template) = (header.topic.to_string(), header.default_topic.to_string());
         let (queues, unit_mode) = (header.default_topic_queue_nums, header.unit_mode);
         self.with_control(move |core, control| async move {
-            let hint = SendHint { topic: &topic, default_topic: &template, queues, unit_mode };
+            let hint = SendHint {
+                topic: &topic,
+                default_topic: &template,
+                queues,
+                unit_mode,
+            };
             control.ensure_topic_of_send(&core, hint).await
         })
         .await
@@ -101,9 +114,19 @@ impl Core {
         queue_id: QueueId,
         queue_offset: i64,
     ) {
-        let committed = shard.consumer_offsets.borrow_mut().commit(topic, group, queue_id, queue_offset);
+        let committed = shard
+            .consumer_offsets
+            .borrow_mut()
+            .commit(topic, group, queue_id, queue_offset);
         if let Committed::Backward { from } = committed {
-            tracing::info!(group, topic, queue_id = queue_id.get(), from, to = queue_offset, "a consumer offset moved back");
+            tracing::info!(
+                group,
+                topic,
+                queue_id = queue_id.get(),
+                from,
+                to = queue_offset,
+                "a consumer offset moved back"
+            );
         }
         shard.offsets_changed.notify_one();
     }
@@ -122,13 +145,19 @@ impl Core {
 impl CoreShard {
     /// Whether a message is young enough to count as held in memory.
     pub async fn is_in_memory(&self, topic: &str, queue_id: QueueId, queue_offset: QueueOffset) -> bool {
-        let Some(queue) = self.engine.find_queue(topic, queue_id.get()) else { return true };
+        let Some(queue) = self.engine.find_queue(topic, queue_id.get()) else {
+            return true;
+        };
         let (min, max) = self.engine.bounds(queue);
         if min == max {
             return true;
         }
-        let Ok(entries) = self.engine.entries(queue, queue_offset.max(min), 1).await else { return false };
+        let Ok(entries) = self.engine.entries(queue, queue_offset.max(min), 1).await else {
+            return false;
+        };
         let distance = self.in_memory_distance;
-        entries.first().is_none_or(|entry| self.engine.stats().end.saturating_sub(entry.position) <= distance)
+        entries
+            .first()
+            .is_none_or(|entry| self.engine.stats().end.saturating_sub(entry.position) <= distance)
     }
 }

@@ -4,7 +4,7 @@
 //! asked, and for admins' lists. A producer comes with a heartbeat and goes by unregistering, by the end of its connection
 //! or by silence.
 
-use crate::clients::{Channel, ChannelName, Client, Member};
+use crate::clients::{Channel, ChannelName, Client, EndedChannels, Member};
 use protocol::body::group::{ProducerConnection, ProducerInfo, ProducerTableInfo};
 use runtime::Instant;
 use runtime::collections::{HashMap, hash_map};
@@ -18,6 +18,7 @@ pub struct ProducerGroups<C = Channel> {
     groups: BTreeMap<Arc<str>, Vec<Member<C>>>,
     /// The groups that came by a connection.
     by_channel: HashMap<C, BTreeSet<Arc<str>>>,
+    ended: EndedChannels<C>,
     /// Turns with each pick, so that the members take turns.
     turn: usize,
 }
@@ -27,17 +28,22 @@ impl<C: ChannelName> Default for ProducerGroups<C> {
         ProducerGroups {
             groups: BTreeMap::new(),
             by_channel: hash_map(),
+            ended: EndedChannels::default(),
             turn: 0,
         }
     }
 }
 
 impl<C: ChannelName> ProducerGroups<C> {
-    /// A client says that it sends in the name of a group. True if it has not said so by this connection before.
+    /// A client says that it sends in the name of a group. True if it has not said so by this connection before. A heartbeat
+    /// whose connection has ended meanwhile changes nothing.
     pub fn on_heartbeat(&mut self, producer_group: &str, client: &Client<C>, now: Instant) -> bool {
         if let Some(member) = self.member_mut(producer_group, client.channel) {
             member.client.clone_from(client);
             member.last_seen = now;
+            return false;
+        }
+        if self.ended.contains(client.channel) {
             return false;
         }
         let name: Arc<str> = Arc::from(producer_group);
@@ -69,6 +75,7 @@ impl<C: ChannelName> ProducerGroups<C> {
 
     /// A connection has ended. True if it was in a group.
     pub fn on_close(&mut self, channel: C) -> bool {
+        self.ended.note(channel);
         let groups = self.by_channel.remove(&channel).unwrap_or_default();
         for group in &groups {
             self.remove(group, |member| member.client.channel == channel);
@@ -244,6 +251,10 @@ mod tests {
         assert!(groups.on_close(1) && !groups.on_close(1));
         assert_eq!((ids(&groups, "p"), groups.len()), (vec!["b".to_owned()], 1));
         assert!(groups.on_close(2) && groups.is_empty() && groups.by_channel.is_empty());
+        assert!(
+            !groups.on_heartbeat("p", &client(2, "b"), Instant::now()) && groups.is_empty(),
+            "it has ended"
+        );
     }
 
     #[test]

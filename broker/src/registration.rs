@@ -74,7 +74,15 @@ impl Registration {
             };
             runtime::spawn(async move {
                 let fill = |out: &mut protocol::header_writer::HeaderWriter<'_>| header.encode(out);
-                let left = rpc.invoke(&address, RequestCode::UNREGISTER_BROKER, fill, Bytes::new(), LEAVE_LIMIT).await;
+                let left = rpc
+                    .invoke(
+                        &address,
+                        RequestCode::UNREGISTER_BROKER,
+                        fill,
+                        Bytes::new(),
+                        LEAVE_LIMIT,
+                    )
+                    .await;
                 if let Err(error) = left {
                     tracing::warn!(name_server = address, %error, "could not leave");
                 }
@@ -127,12 +135,17 @@ impl Registration {
         let header = register_header(&settings, &body);
         let limit = Duration::from_millis(settings.config.register_broker_timeout_ms);
         let fill = |out: &mut protocol::header_writer::HeaderWriter<'_>| header.encode(out);
-        let answer = self.rpc.invoke(&address, RequestCode::REGISTER_BROKER, fill, body, limit).await;
+        let answer = self
+            .rpc
+            .invoke(&address, RequestCode::REGISTER_BROKER, fill, body, limit)
+            .await;
         let outcome = match answer {
             Ok(frame) if frame.response_code() == ResponseCode::SUCCESS => Ok(()),
-            Ok(frame) => {
-                Err(format!("{}: {}", frame.response_code(), frame.remark().as_deref().unwrap_or("no remark")))
-            }
+            Ok(frame) => Err(format!(
+                "{}: {}",
+                frame.response_code(),
+                frame.remark().as_deref().unwrap_or("no remark")
+            )),
             Err(error) => Err(error.to_string()),
         };
         let before = self.registered.borrow_mut().insert(address.clone(), outcome.is_ok());
@@ -179,7 +192,11 @@ impl Registration {
         };
         let fill = |out: &mut protocol::header_writer::HeaderWriter<'_>| header.encode(out);
         // Oneway, as RocketMQ's brokers do: an answer says nothing that the connection does not.
-        if let Err(error) = self.rpc.notify(address, RequestCode::BROKER_HEARTBEAT, fill, Bytes::new()).await {
+        if let Err(error) = self
+            .rpc
+            .notify(address, RequestCode::BROKER_HEARTBEAT, fill, Bytes::new())
+            .await
+        {
             tracing::debug!(name_server = address, %error, "no heartbeat");
         }
     }

@@ -161,7 +161,12 @@ impl WaitingSends {
             return None;
         }
         let sends = waiting.sends.extract_if(.., |send| !send.wait).collect();
-        Some(WaitingBatch { batch, since: waiting.since, text: waiting.text.clone(), sends })
+        Some(WaitingBatch {
+            batch,
+            since: waiting.since,
+            text: waiting.text.clone(),
+            sends,
+        })
     }
 
     /// Takes out the oldest batch if it has waited since before `limit`.

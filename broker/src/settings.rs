@@ -45,7 +45,8 @@ impl Settings {
     /// An address or a list of delay levels that is none; the configuration's own checks find that earlier.
     pub fn new(config: BrokerConfig) -> Result<Settings, String> {
         let address = |key: &str, text: String| {
-            text.parse::<SocketAddr>().map_err(|error| format!("{key} makes the address {text}, which is none: {error}"))
+            text.parse::<SocketAddr>()
+                .map_err(|error| format!("{key} makes the address {text}, which is none: {error}"))
         };
         let ms = Duration::from_millis;
         let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
@@ -55,7 +56,10 @@ impl Settings {
             permission: i32::try_from(config.broker_permission).unwrap_or(0),
             max_message_size: count(config.max_message_size),
             added_properties: AddedProperties::new(&config.region_id, config.trace_on, &config.broker_cluster_name),
-            send_reply: SendReplyFields { region: config.region_id.clone(), trace_on: config.trace_on },
+            send_reply: SendReplyFields {
+                region: config.region_id.clone(),
+                trace_on: config.trace_on,
+            },
             sync_flush_timeout: ms(config.sync_flush_timeout_ms),
             short_polling_time: ms(config.short_polling_time_ms),
             delay_levels: DelayLevels::parse(&config.message_delay_level)
@@ -92,7 +96,11 @@ impl DelayLevels {
     pub fn parse(text: &str) -> Result<DelayLevels, String> {
         let levels: Result<Vec<Duration>, String> = text.split_whitespace().map(parse_level).collect();
         let levels = levels?;
-        if levels.is_empty() { Err("there is no level in it".to_owned()) } else { Ok(DelayLevels(levels)) }
+        if levels.is_empty() {
+            Err("there is no level in it".to_owned())
+        } else {
+            Ok(DelayLevels(levels))
+        }
     }
 
     /// How many there are.
@@ -118,7 +126,10 @@ impl DelayLevels {
 fn parse_level(text: &str) -> Result<Duration, String> {
     let wrong = || format!("{text:?} is no delay; write a number and one of s, m, h, d, as in 30s");
     let (unit_at, unit) = text.char_indices().last().ok_or_else(wrong)?;
-    let number: u64 = text.get(..unit_at).and_then(|digits| digits.parse().ok()).ok_or_else(wrong)?;
+    let number: u64 = text
+        .get(..unit_at)
+        .and_then(|digits| digits.parse().ok())
+        .ok_or_else(wrong)?;
     let seconds = match unit {
         's' => 1,
         'm' => 60,
@@ -139,7 +150,11 @@ mod tests {
         assert_eq!(levels.count(), 18);
         assert_eq!(levels.delay(1), Duration::from_secs(1));
         assert_eq!(levels.delay(18), Duration::from_secs(7200));
-        assert_eq!(levels.delay(99), levels.delay(18), "a level above the highest means the highest");
+        assert_eq!(
+            levels.delay(99),
+            levels.delay(18),
+            "a level above the highest means the highest"
+        );
     }
 
     #[test]

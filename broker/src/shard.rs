@@ -136,11 +136,17 @@ impl CoreShard {
     }
 
     fn wake_held_pulls(&self, core: &Rc<Core>, arrival: &Arrival) {
-        let queue = QueueKey { shard: self.id, slot: arrival.queue.index() };
+        let queue = QueueKey {
+            shard: self.id,
+            slot: arrival.queue.index(),
+        };
         if !core.held_pulls.borrow().waits_for(queue) {
             return;
         }
-        let woken = core.held_pulls.borrow_mut().take(queue, |pull| pull.wants(arrival.tag_hash));
+        let woken = core
+            .held_pulls
+            .borrow_mut()
+            .take(queue, |pull| pull.wants(arrival.tag_hash));
         for pull in woken {
             pull::run_again(core, pull);
         }
@@ -156,7 +162,9 @@ impl CoreShard {
         runtime::spawn(async move {
             loop {
                 let limit = core.settings().sync_flush_timeout;
-                let Some(oldest) = shard.waiting.borrow().oldest() else { break };
+                let Some(oldest) = shard.waiting.borrow().oldest() else {
+                    break;
+                };
                 runtime::sleep_until(oldest + limit).await;
                 shard.answer_overdue(&core, oldest);
             }
@@ -167,8 +175,14 @@ impl CoreShard {
     fn answer_overdue(&self, core: &Rc<Core>, oldest: Instant) {
         let just_after = oldest + Duration::from_nanos(1);
         loop {
-            let Some(batch) = self.waiting.borrow_mut().take_older_than(just_after) else { return };
-            tracing::warn!(shard = self.id.get(), sends = batch.sends().len(), "the disk is slow: sends answered FLUSH_DISK_TIMEOUT");
+            let Some(batch) = self.waiting.borrow_mut().take_older_than(just_after) else {
+                return;
+            };
+            tracing::warn!(
+                shard = self.id.get(),
+                sends = batch.sends().len(),
+                "the disk is slow: sends answered FLUSH_DISK_TIMEOUT"
+            );
             answer(core, &batch, Ok(ResponseCode::FLUSH_DISK_TIMEOUT));
         }
     }

@@ -82,10 +82,14 @@ impl Core {
 
     async fn store_here(self: Rc<Self>, message: &OwnedMessage) -> Result<Appended, Error> {
         let home = self.map.home(&message.topic, message.queue_id);
-        let shard =
-            self.shard(home).ok_or_else(|| Error::System(format!("shard {} is not on this core", home.get())))?;
+        let shard = self
+            .shard(home)
+            .ok_or_else(|| Error::System(format!("shard {} is not on this core", home.get())))?;
         let unique_id = message.property(names::UNIQ_KEY).filter(|id| !id.is_empty());
-        let keys: SmallVec<[&str; 8]> = unique_id.into_iter().chain(properties::keys(&message.properties)).collect();
+        let keys: SmallVec<[&str; 8]> = unique_id
+            .into_iter()
+            .chain(properties::keys(&message.properties))
+            .collect();
         let queue = shard
             .engine
             .queue(&message.topic, message.queue_id.get())
@@ -110,7 +114,11 @@ impl Core {
                 in_consume_queue: true,
             })
             .map_err(|error| not_appended(&error))?;
-        shard.engine.committed(appended.batch).await.map_err(|error| not_appended(&error))?;
+        shard
+            .engine
+            .committed(appended.batch)
+            .await
+            .map_err(|error| not_appended(&error))?;
         self.stats.put_accepted(&message.topic, appended.size);
         Ok(appended)
     }

@@ -18,3 +18,5 @@ pub use name_server::NameServer;
 
 #[cfg(test)]
 mod name_server_tests;
+#[cfg(test)]
+mod simulation_tests;

@@ -34,7 +34,11 @@ pub async fn runtime_info(core: Rc<Core>, _request: Rc<Request>) -> Outcome {
     put_store_figures(&core, &mut table).await;
     put_delay_figures(&core, &mut table).await;
     let settings = core.settings();
-    put(&mut table, "startAcceptSendRequestTimeStamp", settings.config.start_accept_send_request_time_stamp);
+    put(
+        &mut table,
+        "startAcceptSendRequestTimeStamp",
+        settings.config.start_accept_send_request_time_stamp,
+    );
     put(&mut table, "brokerActive", true);
     put(&mut table, "brokerVersionDesc", Version::CURRENT_NAME);
     put(&mut table, "brokerVersion", Version::CURRENT.0);
@@ -77,7 +81,11 @@ async fn put_store_figures(core: &Rc<Core>, table: &mut BTreeMap<String, String>
                 }
                 shards.push((shard.id.get(), shard.engine.stats()));
             }
-            CoreFigures { shards, earliest_ms, connections: core.connections.count() }
+            CoreFigures {
+                shards,
+                earliest_ms,
+                connections: core.connections.count(),
+            }
         })
         .await;
     let shards: Vec<&(u8, ShardStats)> = figures.iter().flat_map(|core| &core.shards).collect();
@@ -88,12 +96,28 @@ async fn put_store_figures(core: &Rc<Core>, table: &mut BTreeMap<String, String>
     put(table, "commitLogMaxOffset", sum(|stats| stats.end));
     put(table, "dispatchBehindBytes", sum(|stats| stats.dispatch_behind));
     put(table, "dispatchMaxBuffer", 0);
-    put(table, "remainHowManyDataToCommit", sum(|stats| stats.end.saturating_sub(stats.written)));
-    put(table, "remainHowManyDataToFlush", sum(|stats| stats.end.saturating_sub(stats.flushed)));
+    put(
+        table,
+        "remainHowManyDataToCommit",
+        sum(|stats| stats.end.saturating_sub(stats.written)),
+    );
+    put(
+        table,
+        "remainHowManyDataToFlush",
+        sum(|stats| stats.end.saturating_sub(stats.flushed)),
+    );
     put(table, "remainTransientStoreBufferNumbs", i32::MAX);
-    let slowest = shards.iter().map(|(_shard, stats)| stats.commit_time_max_recent).max().unwrap_or_default();
+    let slowest = shards
+        .iter()
+        .map(|(_shard, stats)| stats.commit_time_max_recent)
+        .max()
+        .unwrap_or_default();
     put(table, "pageCacheLockTimeMills", slowest.as_millis());
-    put(table, "connections", figures.iter().map(|core| core.connections).sum::<usize>());
+    put(
+        table,
+        "connections",
+        figures.iter().map(|core| core.connections).sum::<usize>(),
+    );
     for (shard, stats) in &shards {
         let place = |position: u64| {
             protocol::model::ShardId::new(*shard).map_or(0, |shard| PhysicalOffset::new(shard, position).to_wire())
@@ -109,15 +133,25 @@ async fn put_store_figures(core: &Rc<Core>, table: &mut BTreeMap<String, String>
 
 async fn put_disk_figures(core: &Core, table: &mut BTreeMap<String, String>) {
     let config = core.settings().config.clone();
-    let directory: PathBuf = config.commitlog_directory().unwrap_or_else(|| config.store_path_root_dir.clone());
+    let directory: PathBuf = config
+        .commitlog_directory()
+        .unwrap_or_else(|| config.store_path_root_dir.clone());
     match runtime::file::disk_space(&directory).await {
         Ok(space) => {
             let ratio = space.used_ratio();
             put(table, "commitLogDiskRatio", format!("{ratio:?}"));
-            put(table, &format!("commitLogDiskRatio_{}", directory.display()), format!("{ratio:?}"));
+            put(
+                table,
+                &format!("commitLogDiskRatio_{}", directory.display()),
+                format!("{ratio:?}"),
+            );
             put(table, "consumeQueueDiskRatio", format!("{ratio:?}"));
             let (total, free) = (readable(space.total), readable(space.available));
-            put(table, "commitLogDirCapacity", format!("Total : {total}, Free : {free}."));
+            put(
+                table,
+                "commitLogDirCapacity",
+                format!("Total : {total}, Free : {free}."),
+            );
         }
         Err(error) => tracing::warn!(directory = %directory.display(), %error, "cannot ask for the disk's space"),
     }
@@ -137,9 +171,15 @@ fn readable(bytes: u64) -> String {
 }
 
 async fn put_delay_figures(core: &Rc<Core>, table: &mut BTreeMap<String, String>) {
-    let levels = core.ask_all(|core| async move { crate::delayed_messages::figures(&core) }).await;
+    let levels = core
+        .ask_all(|core| async move { crate::delayed_messages::figures(&core) })
+        .await;
     for (level, progress, max) in levels.into_iter().flatten() {
-        put(table, &format!("scheduleMessageOffset_{level}"), format!("{progress},{max}"));
+        put(
+            table,
+            &format!("scheduleMessageOffset_{level}"),
+            format!("{progress},{max}"),
+        );
     }
 }
 
@@ -158,7 +198,10 @@ pub async fn sample_stats(core: Rc<Core>, control: Rc<Control>) {
     loop {
         runtime::sleep(Duration::from_secs(1)).await;
         gather_stats(&core, &control).await;
-        control.stats.borrow_mut().sample(Instant::now(), runtime::wall_clock_ms());
+        control
+            .stats
+            .borrow_mut()
+            .sample(Instant::now(), runtime::wall_clock_ms());
     }
 }
 
@@ -170,7 +213,10 @@ pub async fn stats_data(core: Rc<Core>, request: Rc<Request>) -> Outcome {
     let name = StatName::from_name(&header.stats_name);
     let windows = name.and_then(|name| control.stats.borrow().windows(name, &header.stats_key));
     let windows = windows.ok_or_else(|| {
-        Error::System(format!("The stats <{}> <{}> not exist", header.stats_name, header.stats_key))
+        Error::System(format!(
+            "The stats <{}> <{}> not exist",
+            header.stats_name, header.stats_key
+        ))
     })?;
     let item = |window: &crate::stats::items::Window| BrokerStatsItem {
         avgpt: window.avgpt,
@@ -195,14 +241,23 @@ pub async fn get_config(core: Rc<Core>, _request: Rc<Request>) -> Outcome {
 
 /// UPDATE_BROKER_CONFIG: changes keys that may change while the broker runs, here and in the file it was started with.
 pub async fn update_config(core: Rc<Core>, request: Rc<Request>) -> Outcome {
-    let text = std::str::from_utf8(request.frame.body())
-        .map_err(|error| Error::Body { request: "UPDATE_BROKER_CONFIG", cause: error.to_string() })?;
+    let text = std::str::from_utf8(request.frame.body()).map_err(|error| Error::Body {
+        request: "UPDATE_BROKER_CONFIG",
+        cause: error.to_string(),
+    })?;
     let before = core.settings();
-    let updated = before.config.update(text).map_err(|error| Error::NoPermission(error.to_string()))?;
+    let updated = before
+        .config
+        .update(text)
+        .map_err(|error| Error::NoPermission(error.to_string()))?;
     if let Some(path) = &before.config.broker_config_path {
-        let file = runtime::file::read(path).await.map_err(|error| Error::store("reading the configuration file", &error))?;
+        let file = runtime::file::read(path)
+            .await
+            .map_err(|error| Error::store("reading the configuration file", &error))?;
         let file = String::from_utf8_lossy(&file).into_owned();
-        let changed = updated.write_back(&file).map_err(|error| Error::System(error.to_string()))?;
+        let changed = updated
+            .write_back(&file)
+            .map_err(|error| Error::System(error.to_string()))?;
         let replaced = runtime::file::replace(path, changed.into_bytes()).await;
         replaced.map_err(|error| Error::store("writing the configuration file", &error))?;
     }
@@ -221,8 +276,14 @@ pub async fn update_config(core: Rc<Core>, request: Rc<Request>) -> Outcome {
 pub async fn system_topics(core: Rc<Core>, _request: Rc<Request>) -> Outcome {
     let control = super::control_of(&core)?;
     let topics = control.topics.borrow();
-    let names = topics.iter().map(|topic| topic.topic_name.clone()).filter(|topic| topics.is_system(topic));
-    let list = TopicList { broker_addr: Some(core.settings().store_host.to_string()), topic_list: names.collect() };
+    let names = topics
+        .iter()
+        .map(|topic| topic.topic_name.clone())
+        .filter(|topic| topics.is_system(topic));
+    let list = TopicList {
+        broker_addr: Some(core.settings().store_host.to_string()),
+        topic_list: names.collect(),
+    };
     Ok(Answer::body(to_java_json(&list)))
 }
 
@@ -231,7 +292,11 @@ pub async fn clean_expired(core: Rc<Core>, _request: Rc<Request>) -> Outcome {
     let cleaned = core
         .ask_all(|core| async move {
             for shard in core.own_shards() {
-                shard.engine.clean_expired().await.map_err(|error| Error::store("cleaning", &error))?;
+                shard
+                    .engine
+                    .clean_expired()
+                    .await
+                    .map_err(|error| Error::store("cleaning", &error))?;
             }
             Ok::<(), Error>(())
         })
@@ -254,7 +319,10 @@ pub async fn clean_unused_topics(core: Rc<Core>, _request: Rc<Request>) -> Outco
                     }
                 });
                 for topic in unused {
-                    shard.engine.delete_queues(&topic).map_err(|error| Error::store("deleting queues", &error))?;
+                    shard
+                        .engine
+                        .delete_queues(&topic)
+                        .map_err(|error| Error::store("deleting queues", &error))?;
                 }
             }
             Ok::<(), Error>(())
@@ -268,9 +336,14 @@ pub async fn clean_unused_topics(core: Rc<Core>, _request: Rc<Request>) -> Outco
 
 /// GET_ALL_DELAY_OFFSET: how far every delay level is, in the layout of delayOffset.json.
 pub async fn delay_offsets(core: Rc<Core>, _request: Rc<Request>) -> Outcome {
-    let levels = core.ask_all(|core| async move { crate::delayed_messages::figures(&core) }).await;
-    let table: BTreeMap<i32, i64> =
-        levels.into_iter().flatten().map(|(level, progress, _max)| (level, progress)).collect();
+    let levels = core
+        .ask_all(|core| async move { crate::delayed_messages::figures(&core) })
+        .await;
+    let table: BTreeMap<i32, i64> = levels
+        .into_iter()
+        .flatten()
+        .map(|(level, progress, _max)| (level, progress))
+        .collect();
     let body = serde_json::json!({ "offsetTable": table });
     Ok(Answer::body(body.to_string()))
 }

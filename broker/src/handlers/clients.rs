@@ -28,7 +28,10 @@ pub async fn heartbeat(core: Rc<Core>, request: Rc<Request>) -> Outcome {
     let control = super::control_of(&core)?;
     let beat: HeartbeatData = super::body(&request, "HEART_BEAT")?;
     let client = Client {
-        channel: Channel { core: request.origin.core, connection: request.origin.connection },
+        channel: Channel {
+            core: request.origin.core,
+            connection: request.origin.connection,
+        },
         client_id: Arc::from(beat.client_id.as_str()),
         address: request.origin.peer,
         language: request.frame.language(),
@@ -42,7 +45,13 @@ pub async fn heartbeat(core: Rc<Core>, request: Rc<Request>) -> Outcome {
         check_group(&data.group_name)?;
         let notify = prepare_group(&core, &control, &data).await?;
         let (fingerprint, without_sub) = (beat.heartbeat_fingerprint, beat.without_sub);
-        let beat = Beat { client: &client, data, fingerprint, without_sub, notify };
+        let beat = Beat {
+            client: &client,
+            data,
+            fingerprint,
+            without_sub,
+            notify,
+        };
         let registered = control.consumer_groups.borrow_mut().on_heartbeat(beat, Instant::now());
         subscription_changed |= registered.subscription_changed;
         follow(&core, registered.changes);
@@ -50,7 +59,10 @@ pub async fn heartbeat(core: Rc<Core>, request: Rc<Request>) -> Outcome {
     if core.settings().config.enable_register_producer {
         for data in beat.producer_data_set {
             check_group(&data.group_name)?;
-            control.producer_groups.borrow_mut().on_heartbeat(&data.group_name, &client, Instant::now());
+            control
+                .producer_groups
+                .borrow_mut()
+                .on_heartbeat(&data.group_name, &client, Instant::now());
         }
     }
     Ok(Answer::done().with_fields(move |header| {
@@ -62,9 +74,14 @@ pub async fn heartbeat(core: Rc<Core>, request: Rc<Request>) -> Outcome {
 /// Makes a consumer's group and its retry topic if they are not there. Whether its members are told of each other.
 async fn prepare_group(core: &Rc<Core>, control: &Control, data: &ConsumerData) -> Result<bool, Error> {
     let now_ms = runtime::wall_clock_ms();
-    let used = control.subscription_groups.borrow_mut().for_consumer(&data.group_name, now_ms)?;
+    let used = control
+        .subscription_groups
+        .borrow_mut()
+        .for_consumer(&data.group_name, now_ms)?;
     if let Some(change) = used.change() {
-        control.record_and_wait(core, &Meta::SubscriptionGroup(change.clone())).await?;
+        control
+            .record_and_wait(core, &Meta::SubscriptionGroup(change.clone()))
+            .await?;
     }
     let config = used.config();
     if config.retry_queue_nums > 0 {
@@ -79,7 +96,10 @@ async fn prepare_group(core: &Rc<Core>, control: &Control, data: &ConsumerData) 
 pub async fn unregister(core: Rc<Core>, request: Rc<Request>) -> Outcome {
     let control = super::control_of(&core)?;
     let header = UnregisterClientRequest::decode(request.frame.ext())?;
-    let channel = Channel { core: request.origin.core, connection: request.origin.connection };
+    let channel = Channel {
+        core: request.origin.core,
+        connection: request.origin.connection,
+    };
     if let Some(group) = header.producer_group {
         control.producer_groups.borrow_mut().unregister(&group, channel);
     }
@@ -98,7 +118,9 @@ pub async fn members(core: Rc<Core>, request: Rc<Request>) -> Outcome {
     let members = members.filter(|members| !members.is_empty());
     let consumer_id_list =
         members.ok_or_else(|| Error::System(format!("no consumer for this group, {}", header.consumer_group)))?;
-    Ok(Answer::body(to_java_json(&GetConsumerListByGroupResponseBody { consumer_id_list })))
+    Ok(Answer::body(to_java_json(&GetConsumerListByGroupResponseBody {
+        consumer_id_list,
+    })))
 }
 
 /// CHECK_CLIENT_CONFIG: whether this broker can filter as a consumer wants it to.
@@ -107,7 +129,9 @@ pub async fn check(_core: Rc<Core>, request: Rc<Request>) -> Outcome {
     match body.subscription_data {
         Some(data) if !subscription::is_tag_type(&data.expression_type) => {
             let kind = data.expression_type;
-            Err(Error::System(format!("The broker does not support consumer to filter message by {kind}")))
+            Err(Error::System(format!(
+                "The broker does not support consumer to filter message by {kind}"
+            )))
         }
         _ => Ok(Answer::done()),
     }
@@ -116,7 +140,10 @@ pub async fn check(_core: Rc<Core>, request: Rc<Request>) -> Outcome {
 /// A connection has ended: its clients have left.
 pub fn disconnected(core: &Rc<Core>, of_core: usize, connection: ConnectionId) {
     let Some(control) = core.control() else { return };
-    let channel = Channel { core: of_core, connection };
+    let channel = Channel {
+        core: of_core,
+        connection,
+    };
     control.producer_groups.borrow_mut().on_close(channel);
     let changes = control.consumer_groups.borrow_mut().on_close(channel);
     follow(core, changes);
@@ -152,8 +179,12 @@ fn follow(core: &Core, changes: Changes<Channel>) {
 }
 
 fn notify(core: &Core, connection: ConnectionId, group: &str) {
-    let Some(connection) = core.connections.get(connection) else { return };
-    let header = NotifyConsumerIdsChangedRequest { consumer_group: group.to_owned() };
+    let Some(connection) = core.connections.get(connection) else {
+        return;
+    };
+    let header = NotifyConsumerIdsChangedRequest {
+        consumer_group: group.to_owned(),
+    };
     let fill = |out: &mut protocol::header_writer::HeaderWriter<'_>| header.encode(out);
     if let Err(error) = connection.notify(RequestCode::NOTIFY_CONSUMER_IDS_CHANGED, fill, bytes::Bytes::new()) {
         tracing::debug!(%error, group, "a consumer was not told that the members of its group have changed");

@@ -47,7 +47,10 @@ pub async fn producers(core: Rc<Core>, request: Rc<Request>) -> Outcome {
 /// GET_ALL_PRODUCER_INFO.
 pub async fn all_producers(core: Rc<Core>, _request: Rc<Request>) -> Outcome {
     let control = super::control_of(&core)?;
-    let table = control.producer_groups.borrow().table(Instant::now(), runtime::wall_clock_ms());
+    let table = control
+        .producer_groups
+        .borrow()
+        .table(Instant::now(), runtime::wall_clock_ms());
     Ok(Answer::body(to_java_json(&table)))
 }
 
@@ -56,9 +59,16 @@ pub async fn subscription(core: Rc<Core>, request: Rc<Request>) -> Outcome {
     let control = super::control_of(&core)?;
     let header = QuerySubscriptionByConsumerRequest::decode(request.frame.ext())?;
     let topic = header.topic.unwrap_or_default();
-    let subscription_data =
-        control.consumer_groups.borrow().subscription(&header.group, &topic).map(|data| (**data).clone());
-    let body = QuerySubscriptionResponseBody { group: header.group, subscription_data, topic };
+    let subscription_data = control
+        .consumer_groups
+        .borrow()
+        .subscription(&header.group, &topic)
+        .map(|data| (**data).clone());
+    let body = QuerySubscriptionResponseBody {
+        group: header.group,
+        subscription_data,
+        topic,
+    };
     Ok(Answer::body(to_java_json(&body)))
 }
 
@@ -68,7 +78,14 @@ pub async fn running_info(core: Rc<Core>, request: Rc<Request>) -> Outcome {
     let client = client_of(&core, &header.consumer_group, &header.client_id)?;
     let fields = header.clone();
     let fill = move |out: &mut HeaderWriter<'_>| fields.encode(out);
-    ask_client(&core, &client, RequestCode::GET_CONSUMER_RUNNING_INFO, fill, Bytes::new()).await
+    ask_client(
+        &core,
+        &client,
+        RequestCode::GET_CONSUMER_RUNNING_INFO,
+        fill,
+        Bytes::new(),
+    )
+    .await
 }
 
 /// CONSUME_MESSAGE_DIRECTLY: a consumer handles one message now, wherever its group is.
@@ -83,7 +100,11 @@ pub async fn consume_directly(core: Rc<Core>, request: Rc<Request>) -> Outcome {
     let record = core
         .ask(core.map.core_of(place.shard()), move |core| async move {
             let shard = core.shard(place.shard()).cloned().ok_or_else(Error::stopping)?;
-            shard.engine.record_at(place).await.map_err(|error| Error::store("reading the message", &error))
+            shard
+                .engine
+                .record_at(place)
+                .await
+                .map_err(|error| Error::store("reading the message", &error))
         })
         .await
         .ok_or_else(Error::stopping)??;
@@ -110,7 +131,12 @@ async fn ask_client(
     let (id, connection) = (client.client_id.clone(), client.channel.connection);
     let asked = core.ask(client.channel.core, move |core| async move {
         let connection = core.connections.get(connection)?;
-        Some(connection.invoke(code, fill, body, CLIENT_LIMIT).await.map_err(|error| error.to_string()))
+        Some(
+            connection
+                .invoke(code, fill, body, CLIENT_LIMIT)
+                .await
+                .map_err(|error| error.to_string()),
+        )
     });
     match asked.await.flatten() {
         None => Err(Error::ConsumerNotOnline(format!("the consumer <{id}> has just gone"))),

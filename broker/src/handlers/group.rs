@@ -19,7 +19,10 @@ use std::sync::Arc;
 pub async fn update(core: Rc<Core>, request: Rc<Request>) -> Outcome {
     let control = super::control_of(&core)?;
     let wanted: SubscriptionGroupConfig = super::body(&request, "UPDATE_AND_CREATE_SUBSCRIPTIONGROUP")?;
-    let change = control.subscription_groups.borrow_mut().update(wanted, runtime::wall_clock_ms())?;
+    let change = control
+        .subscription_groups
+        .borrow_mut()
+        .update(wanted, runtime::wall_clock_ms())?;
     if let Some(change) = change {
         control.record_and_wait(&core, &Meta::SubscriptionGroup(change)).await?;
     }
@@ -31,7 +34,10 @@ pub async fn update_all(core: Rc<Core>, request: Rc<Request>) -> Outcome {
     let control = super::control_of(&core)?;
     let list: SubscriptionGroupList = super::body(&request, "UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST")?;
     let now_ms = runtime::wall_clock_ms();
-    let changes = control.subscription_groups.borrow_mut().update_all(list.group_config_list, now_ms)?;
+    let changes = control
+        .subscription_groups
+        .borrow_mut()
+        .update_all(list.group_config_list, now_ms)?;
     for change in changes {
         control.record_and_wait(&core, &Meta::SubscriptionGroup(change)).await?;
     }
@@ -42,9 +48,14 @@ pub async fn update_all(core: Rc<Core>, request: Rc<Request>) -> Outcome {
 pub async fn delete(core: Rc<Core>, request: Rc<Request>) -> Outcome {
     let control = super::control_of(&core)?;
     let header = DeleteSubscriptionGroupRequest::decode(request.frame.ext())?;
-    let gone = control.subscription_groups.borrow_mut().delete(&header.group_name, runtime::wall_clock_ms());
+    let gone = control
+        .subscription_groups
+        .borrow_mut()
+        .delete(&header.group_name, runtime::wall_clock_ms());
     if let Some(gone) = gone {
-        control.record_and_wait(&core, &Meta::SubscriptionGroupGone(gone)).await?;
+        control
+            .record_and_wait(&core, &Meta::SubscriptionGroupGone(gone))
+            .await?;
     }
     if header.clean_offset {
         let group: Arc<str> = Arc::from(header.group_name.as_str());
@@ -68,7 +79,10 @@ async fn forget_offsets(core: &Core, group: &str) -> Result<(), Error> {
         let removed = shard.consumer_offsets.borrow_mut().remove_group(group);
         if let Some(removed) = removed {
             let record = Meta::ConsumerOffsetsRemoved(removed).to_record();
-            let batch = shard.engine.append_metadata(record.kind, &record.payload).map_err(failed)?;
+            let batch = shard
+                .engine
+                .append_metadata(record.kind, &record.payload)
+                .map_err(failed)?;
             shard.engine.committed(batch).await.map_err(failed)?;
         }
     }
@@ -104,12 +118,18 @@ pub async fn forbid(core: Rc<Core>, request: Rc<Request>) -> Outcome {
     if let Some(readable) = header.readable {
         let now_ms = runtime::wall_clock_ms();
         let change =
-            control.subscription_groups.borrow_mut().set_readable(&header.group, &header.topic, readable, now_ms)?;
+            control
+                .subscription_groups
+                .borrow_mut()
+                .set_readable(&header.group, &header.topic, readable, now_ms)?;
         if let Some(change) = change {
             control.record_and_wait(&core, &Meta::GroupForbidden(change)).await?;
         }
     }
-    let readable = control.subscription_groups.borrow().is_readable(&header.group, &header.topic);
+    let readable = control
+        .subscription_groups
+        .borrow()
+        .is_readable(&header.group, &header.topic);
     let body = serde_json::json!({ "topic": header.topic, "group": header.group, "readable": readable });
     Ok(Answer::body(body.to_string()))
 }

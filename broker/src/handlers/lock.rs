@@ -26,7 +26,10 @@ pub async fn lock(core: Rc<Core>, request: Rc<Request>) -> Outcome {
 pub async fn unlock(core: Rc<Core>, request: Rc<Request>) -> Outcome {
     let control = super::control_of(&core)?;
     let body: LockBatchRequestBody = super::body(&request, "UNLOCK_BATCH_MQ")?;
-    control.queue_locks.borrow_mut().unlock(&body.consumer_group, &body.client_id, &checked(body.mq_set)?);
+    control
+        .queue_locks
+        .borrow_mut()
+        .unlock(&body.consumer_group, &body.client_id, &checked(body.mq_set)?);
     Ok(Answer::done())
 }
 

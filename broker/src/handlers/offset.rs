@@ -25,7 +25,13 @@ pub async fn update(core: Rc<Core>, request: Rc<Request>) -> Outcome {
         return Err(Error::TopicNotExist(header.topic));
     }
     let (shard, queue_id) = queue_of(&core, &header.topic, header.queue_id)?;
-    core.commit_consumer_offset(&shard, &header.consumer_group, &header.topic, queue_id, header.commit_offset);
+    core.commit_consumer_offset(
+        &shard,
+        &header.consumer_group,
+        &header.topic,
+        queue_id,
+        header.commit_offset,
+    );
     if !request.frame.is_oneway() {
         shard.save_consumer_offsets().await?;
     }
@@ -36,14 +42,20 @@ pub async fn update(core: Rc<Core>, request: Rc<Request>) -> Outcome {
 pub async fn query(core: Rc<Core>, request: Rc<Request>) -> Outcome {
     let header = QueryConsumerOffsetRequest::decode(request.frame.ext())?;
     let (shard, queue_id) = queue_of(&core, &header.topic, header.queue_id)?;
-    let bounds = shard.engine.find_queue(&header.topic, queue_id.get()).map(|queue| shard.engine.bounds(queue));
+    let bounds = shard
+        .engine
+        .find_queue(&header.topic, queue_id.get())
+        .map(|queue| shard.engine.bounds(queue));
     let min_offset = bounds.map_or(0, |(min, _max)| min.0);
     let start = QueueStart {
         set_zero_if_not_found: header.set_zero_if_not_found,
         min_offset,
         zero_in_memory: shard.is_in_memory(&header.topic, queue_id, QueueOffset(0)).await,
     };
-    let answer = shard.consumer_offsets.borrow().answer(&header.topic, &header.consumer_group, queue_id, start);
+    let answer = shard
+        .consumer_offsets
+        .borrow()
+        .answer(&header.topic, &header.consumer_group, queue_id, start);
     Ok(match answer {
         OffsetAnswer::At(offset) => Answer::header(QueryConsumerOffsetResponse { offset }),
         OffsetAnswer::NotFound(remark) => Answer::done().with_code(ResponseCode::QUERY_NOT_FOUND, remark),
@@ -55,7 +67,11 @@ pub async fn max(core: Rc<Core>, request: Rc<Request>) -> Outcome {
     let header = GetMaxOffsetRequest::decode(request.frame.ext())?;
     let (shard, queue) = found_queue(&core, &header.topic, header.queue_id)?;
     let offset = queue.map_or(0, |queue| {
-        if header.committed { shard.engine.bounds(queue).1.0 } else { shard.engine.next_queue_offset(queue).0 }
+        if header.committed {
+            shard.engine.bounds(queue).1.0
+        } else {
+            shard.engine.next_queue_offset(queue).0
+        }
     });
     Ok(Answer::header(GetMaxOffsetResponse { offset }))
 }
@@ -76,7 +92,9 @@ pub async fn search(core: Rc<Core>, request: Rc<Request>) -> Outcome {
         Some(text) if text.eq_ignore_ascii_case("upper") => Boundary::Upper,
         _ => Boundary::Lower,
     };
-    let Some(queue) = queue else { return Ok(Answer::header(SearchOffsetResponse { offset: 0 })) };
+    let Some(queue) = queue else {
+        return Ok(Answer::header(SearchOffsetResponse { offset: 0 }));
+    };
     let found = shard.engine.offset_by_time(queue, header.timestamp, boundary).await;
     let offset = found.map_err(|error| Error::store("searching by time", &error))?.0;
     Ok(Answer::header(SearchOffsetResponse { offset }))
@@ -90,7 +108,9 @@ pub async fn earliest(core: Rc<Core>, request: Rc<Request>) -> Outcome {
     if let Some(queue) = queue {
         let (min, _max) = shard.engine.bounds(queue);
         let time = shard.engine.store_time_of(queue, min).await;
-        timestamp = time.map_err(|error| Error::store("reading the oldest message", &error))?.unwrap_or(-1);
+        timestamp = time
+            .map_err(|error| Error::store("reading the oldest message", &error))?
+            .unwrap_or(-1);
     }
     Ok(Answer::header(GetEarliestMsgStoretimeResponse { timestamp }))
 }

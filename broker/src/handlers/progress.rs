@@ -70,7 +70,9 @@ pub async fn topic_stats(core: Rc<Core>, request: Rc<Request>) -> Outcome {
 pub async fn consume_stats(core: Rc<Core>, request: Rc<Request>) -> Outcome {
     let header = GetConsumeStatsRequest::decode(request.frame.ext())?;
     let asked = header.topic.filter(|topic| !topic.is_empty()).map(|topic| vec![topic]);
-    let listed = header.topic_list.map(|list| list.split(';').map(str::to_owned).collect::<Vec<_>>());
+    let listed = header
+        .topic_list
+        .map(|list| list.split(';').map(str::to_owned).collect::<Vec<_>>());
     let topics = match asked.or(listed) {
         Some(topics) => topics,
         None => topics_of_group(&core, &header.consumer_group).await,
@@ -91,19 +93,29 @@ pub async fn all_consume_stats(core: Rc<Core>, request: Rc<Request>) -> Outcome 
         broker_addr: core.settings().store_host.to_string(),
         ..ConsumeStatsList::default()
     };
-    for group in groups.iter().filter(|group| group.consume_message_orderly == header.is_order || !header.is_order) {
+    for group in groups
+        .iter()
+        .filter(|group| group.consume_message_orderly == header.is_order || !header.is_order)
+    {
         let mut all = Vec::new();
         for topic in topics_of_group(&core, &group.group_name).await {
             let mut stats = ConsumeStats::default();
             stats_of_topic(&core, &group.group_name, &topic, &mut stats).await?;
-            let diff = stats.offset_table.values().map(|offsets| offsets.broker_offset - offsets.consumer_offset);
+            let diff = stats
+                .offset_table
+                .values()
+                .map(|offsets| offsets.broker_offset - offsets.consumer_offset);
             list.total_diff += diff.sum::<i64>();
-            let inflight = stats.offset_table.values().map(|offsets| offsets.pull_offset - offsets.consumer_offset);
+            let inflight = stats
+                .offset_table
+                .values()
+                .map(|offsets| offsets.pull_offset - offsets.consumer_offset);
             list.total_inflight_diff += inflight.sum::<i64>();
             all.push(stats);
         }
         if !all.is_empty() {
-            list.consume_stats_list.push(BTreeMap::from([(group.group_name.clone(), all)]));
+            list.consume_stats_list
+                .push(BTreeMap::from([(group.group_name.clone(), all)]));
         }
     }
     Ok(Answer::body(to_java_json(&list)))
@@ -137,8 +149,12 @@ async fn stats_of_topic(core: &Rc<Core>, group: &str, topic: &str, stats: &mut C
 pub async fn groups_of_topic(core: Rc<Core>, request: Rc<Request>) -> Outcome {
     let control = super::control_of(&core)?;
     let header = QueryTopicConsumeByWhoRequest::decode(request.frame.ext())?;
-    let mut groups: BTreeSet<String> =
-        control.consumer_groups.borrow().subscribers(&header.topic).map(|group| group.to_string()).collect();
+    let mut groups: BTreeSet<String> = control
+        .consumer_groups
+        .borrow()
+        .subscribers(&header.topic)
+        .map(|group| group.to_string())
+        .collect();
     let topic: Arc<str> = header.topic.into();
     let offline = core
         .ask_all(move |core| {
@@ -178,7 +194,11 @@ pub async fn time_span(core: Rc<Core>, request: Rc<Request>) -> Outcome {
     let now = runtime::wall_clock_ms();
     for state in group_states(&core, &header.group, &header.topic, config.write_queue_nums).await? {
         let caught_up = state.consumer_offset >= state.queue.max.0;
-        let consumed = if state.consumed_ms > 0 { state.consumed_ms } else { state.queue.newest_ms };
+        let consumed = if state.consumed_ms > 0 {
+            state.consumed_ms
+        } else {
+            state.queue.newest_ms
+        };
         body.consume_time_span_set.push(QueueTimeSpan {
             consume_time_stamp: consumed,
             delay_time: if caught_up { 0 } else { now.saturating_sub(consumed) },
@@ -195,10 +215,13 @@ async fn oldest_ms(core: &Rc<Core>, topic: &str, queue_id: QueueId) -> Result<i6
     let topic = topic.to_owned();
     let asked = core.ask(core.map.core_of(home), move |core| async move {
         let shard = core.shard(home).cloned().ok_or_else(Error::stopping)?;
-        let Some(queue) = shard.engine.find_queue(&topic, queue_id.get()) else { return Ok(0) };
+        let Some(queue) = shard.engine.find_queue(&topic, queue_id.get()) else {
+            return Ok(0);
+        };
         let (min, _max) = shard.engine.bounds(queue);
         let time = shard.engine.store_time_of(queue, min).await;
-        time.map(|time| time.unwrap_or(0)).map_err(|error| Error::store("reading a queue", &error))
+        time.map(|time| time.unwrap_or(0))
+            .map_err(|error| Error::store("reading a queue", &error))
     });
     asked.await.unwrap_or_else(|| Err(Error::stopping()))
 }
@@ -254,8 +277,13 @@ pub async fn clone_group(core: Rc<Core>, request: Rc<Request>) -> Outcome {
 /// QUERY_CORRECTION_OFFSET: where a group would have to begin so that it misses nothing that others have not consumed.
 pub async fn correction(core: Rc<Core>, request: Rc<Request>) -> Outcome {
     let header = QueryCorrectionOffsetRequest::decode(request.frame.ext())?;
-    let filters: BTreeSet<String> =
-        header.filter_groups.unwrap_or_default().split(',').filter(|group| !group.is_empty()).map(str::to_owned).collect();
+    let filters: BTreeSet<String> = header
+        .filter_groups
+        .unwrap_or_default()
+        .split(',')
+        .filter(|group| !group.is_empty())
+        .map(str::to_owned)
+        .collect();
     let (topic, compare): (Arc<str>, Arc<str>) = (header.topic.into(), header.compare_group.into());
     let filters = Arc::new(filters);
     let found = core
@@ -270,7 +298,10 @@ pub async fn correction(core: Rc<Core>, request: Rc<Request>) -> Outcome {
                     }
                     for group in offsets.groups_of(&topic).filter(|group| filters.contains(*group)) {
                         for (queue_id, offset) in offsets.offsets_of(&topic, group) {
-                            least.entry(queue_id.to_wire()).and_modify(|least| *least = (*least).min(offset)).or_insert(offset);
+                            least
+                                .entry(queue_id.to_wire())
+                                .and_modify(|least| *least = (*least).min(offset))
+                                .or_insert(offset);
                         }
                     }
                 }
@@ -279,7 +310,9 @@ pub async fn correction(core: Rc<Core>, request: Rc<Request>) -> Outcome {
         })
         .await;
     let correction_offsets = found.into_iter().flatten().collect();
-    Ok(Answer::body(to_java_json(&QueryCorrectionOffsetBody { correction_offsets })))
+    Ok(Answer::body(to_java_json(&QueryCorrectionOffsetBody {
+        correction_offsets,
+    })))
 }
 
 /// The topics of which a group has consumed something, on any shard.
@@ -340,35 +373,70 @@ async fn group_states(core: &Rc<Core>, group: &str, topic: &str, queues: i32) ->
 /// The queues of a topic whose home is on this core.
 fn own_queues(core: &Core, topic: &str, queues: i32) -> Vec<(Rc<CoreShard>, QueueId)> {
     let all = (0..queues).filter_map(QueueId::from_wire);
-    all.filter_map(|queue_id| core.shard(core.map.home(topic, queue_id)).cloned().map(|shard| (shard, queue_id)))
-        .collect()
+    all.filter_map(|queue_id| {
+        core.shard(core.map.home(topic, queue_id))
+            .cloned()
+            .map(|shard| (shard, queue_id))
+    })
+    .collect()
 }
 
 async fn queue_state(shard: &CoreShard, topic: &str, queue_id: QueueId) -> Result<QueueState, Error> {
-    let none = QueueState { queue_id, min: QueueOffset(0), max: QueueOffset(0), newest_ms: 0 };
-    let Some(queue) = shard.engine.find_queue(topic, queue_id.get()) else { return Ok(none) };
+    let none = QueueState {
+        queue_id,
+        min: QueueOffset(0),
+        max: QueueOffset(0),
+        newest_ms: 0,
+    };
+    let Some(queue) = shard.engine.find_queue(topic, queue_id.get()) else {
+        return Ok(none);
+    };
     let (min, max) = shard.engine.bounds(queue);
     let mut newest_ms = 0;
     if max > min {
         let time = shard.engine.store_time_of(queue, QueueOffset(max.0 - 1)).await;
-        newest_ms = time.map_err(|error| Error::store("reading a queue", &error))?.unwrap_or(0);
+        newest_ms = time
+            .map_err(|error| Error::store("reading a queue", &error))?
+            .unwrap_or(0);
     }
-    Ok(QueueState { queue_id, min, max, newest_ms })
+    Ok(QueueState {
+        queue_id,
+        min,
+        max,
+        newest_ms,
+    })
 }
 
 async fn group_state(shard: &CoreShard, group: &str, topic: &str, queue_id: QueueId) -> Result<GroupState, Error> {
     let state = queue_state(shard, topic, queue_id).await?;
-    let consumer_offset = shard.consumer_offsets.borrow().offset(topic, group, queue_id).unwrap_or(0);
+    let consumer_offset = shard
+        .consumer_offsets
+        .borrow()
+        .offset(topic, group, queue_id)
+        .unwrap_or(0);
     let mut consumed_ms = 0;
     if let Some(queue) = shard.engine.find_queue(topic, queue_id.get())
         && consumer_offset > state.min.0
     {
-        let time = shard.engine.store_time_of(queue, QueueOffset(consumer_offset - 1)).await;
-        consumed_ms = time.map_err(|error| Error::store("reading a queue", &error))?.unwrap_or(0);
+        let time = shard
+            .engine
+            .store_time_of(queue, QueueOffset(consumer_offset - 1))
+            .await;
+        consumed_ms = time
+            .map_err(|error| Error::store("reading a queue", &error))?
+            .unwrap_or(0);
     }
-    Ok(GroupState { queue: state, consumer_offset, consumed_ms })
+    Ok(GroupState {
+        queue: state,
+        consumer_offset,
+        consumed_ms,
+    })
 }
 
 fn wire_queue(broker_name: &str, topic: &str, queue_id: QueueId) -> WireQueue {
-    WireQueue { broker_name: broker_name.to_owned(), queue_id: queue_id.to_wire(), topic: topic.to_owned() }
+    WireQueue {
+        broker_name: broker_name.to_owned(),
+        queue_id: queue_id.to_wire(),
+        topic: topic.to_owned(),
+    }
 }

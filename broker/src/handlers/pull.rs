@@ -165,9 +165,18 @@ fn accept(core: &Rc<Core>, request: Request, first_time: bool) -> Result<Accepte
     })?;
     let subscription = subscription_of(core, &header, &group)?;
     let home = core.map.home(&header.topic, queue_id);
-    let shard = core.shard(home).cloned().ok_or_else(|| Error::System(format!("shard {} is not here", home.get())))?;
+    let shard = core
+        .shard(home)
+        .cloned()
+        .ok_or_else(|| Error::System(format!("shard {} is not here", home.get())))?;
     if first_time && header.sys_flag & pull_flag::COMMIT_OFFSET != 0 && header.commit_offset >= 0 {
-        core.commit_consumer_offset(&shard, &header.consumer_group, &header.topic, queue_id, header.commit_offset);
+        core.commit_consumer_offset(
+            &shard,
+            &header.consumer_group,
+            &header.topic,
+            queue_id,
+            header.commit_offset,
+        );
     }
     let may_hold = first_time && header.sys_flag & pull_flag::SUSPEND != 0;
     let hold = may_hold.then(|| {
@@ -178,18 +187,35 @@ fn accept(core: &Rc<Core>, request: Request, first_time: bool) -> Result<Accepte
         }
     });
     let read = ReadRequest {
-        queue: shard.engine.queue(&header.topic, queue_id.get()).map_err(|error| Error::store("opening the queue", &error))?,
+        queue: shard
+            .engine
+            .queue(&header.topic, queue_id.get())
+            .map_err(|error| Error::store("opening the queue", &error))?,
         from: QueueOffset(header.queue_offset),
         max_messages: usize::try_from(header.max_msg_nums).unwrap_or(0).clamp(1, MESSAGES_MAX),
-        max_bytes: header.max_msg_bytes.and_then(|bytes| usize::try_from(bytes).ok()).filter(|&bytes| bytes > 0),
+        max_bytes: header
+            .max_msg_bytes
+            .and_then(|bytes| usize::try_from(bytes).ok())
+            .filter(|&bytes| bytes > 0),
         filter: subscription.hashes(),
     };
-    let reset = shard.consumer_offsets.borrow_mut().take_reset(&header.topic, &header.consumer_group, queue_id);
+    let reset = shard
+        .consumer_offsets
+        .borrow_mut()
+        .take_reset(&header.topic, &header.consumer_group, queue_id);
     if let Some(target) = reset {
         return Err(Refused::Reset(target));
     }
     drop(header);
-    Ok(Accepted { request, shard, read, topic, group, subscription, hold })
+    Ok(Accepted {
+        request,
+        shard,
+        read,
+        topic,
+        group,
+        subscription,
+        hold,
+    })
 }
 
 /// The filter of a pull: its own if it carries one, else the one its group registered by heartbeat.
@@ -199,20 +225,32 @@ fn subscription_of(
     group: &SubscriptionGroup,
 ) -> Result<Arc<Subscription>, Refused> {
     if header.sys_flag & pull_flag::SUBSCRIPTION != 0 {
-        let expression = header.subscription.as_ref().map(|text| text.to_cow()).unwrap_or_default();
+        let expression = header
+            .subscription
+            .as_ref()
+            .map(|text| text.to_cow())
+            .unwrap_or_default();
         let kind = header.expression_type.as_deref().unwrap_or("TAG");
-        return Subscription::parse(&header.topic, &expression, kind).map(Arc::new).map_err(Refused::from);
+        return Subscription::parse(&header.topic, &expression, kind)
+            .map(Arc::new)
+            .map_err(Refused::from);
     }
     let replicas = core.replicas.borrow();
     let Some(registered) = replicas.subscriptions(&header.consumer_group) else {
         return Err(Error::SubscriptionNotExist(header.consumer_group.to_string()).into());
     };
     if !group.consume_broadcast_enable && registered.broadcasting {
-        let remark = format!("the consumer group[{}] can not consume by broadcast way", header.consumer_group);
+        let remark = format!(
+            "the consumer group[{}] can not consume by broadcast way",
+            header.consumer_group
+        );
         return Err(Refused::Forbidden(Forbidden::Broadcast, remark));
     }
     if replicas.forbidden(&header.consumer_group, &header.topic) {
-        let remark = format!("the consumer group[{}] is forbidden for topic[{}]", header.consumer_group, header.topic);
+        let remark = format!(
+            "the consumer group[{}] is forbidden for topic[{}]",
+            header.consumer_group, header.topic
+        );
         return Err(Refused::Forbidden(Forbidden::Subscription, remark));
     }
     let Some(subscription) = registered.topics.get(&*header.topic) else {
@@ -247,7 +285,8 @@ fn answer(core: &Rc<Core>, accepted: Accepted, result: ReadResult) {
     {
         return hold(core, accepted, time);
     }
-    core.stats.got(&accepted.topic.name, &accepted.group.name, result.count, result.size);
+    core.stats
+        .got(&accepted.topic.name, &accepted.group.name, result.count, result.size);
     let fill = |header: &mut protocol::header_writer::HeaderWriter<'_>| {
         header.put_i64("suggestWhichBrokerId", 0);
         header.put_i64("nextBeginOffset", result.next.0);
@@ -268,8 +307,14 @@ fn hold(core: &Rc<Core>, accepted: Accepted, time: Duration) {
         // A message came while this pull was read from the disk.
         return run(core, accepted.request, false);
     }
-    let queue = QueueKey { shard: accepted.shard.id, slot: accepted.read.queue.index() };
-    let held = HeldPull { request: accepted.request, subscription: accepted.subscription };
+    let queue = QueueKey {
+        shard: accepted.shard.id,
+        slot: accepted.read.queue.index(),
+    };
+    let held = HeldPull {
+        request: accepted.request,
+        subscription: accepted.subscription,
+    };
     let is_first = core.held_pulls.borrow_mut().hold(queue, Instant::now() + time, held);
     if is_first {
         core.held_pulls_changed.notify_one();
@@ -281,7 +326,9 @@ fn response_code(status: ReadStatus, from: QueueOffset) -> ResponseCode {
     match status {
         ReadStatus::Found => ResponseCode::SUCCESS,
         ReadStatus::NoMatchedMessage | ReadStatus::MessageWasRemoving => ResponseCode::PULL_RETRY_IMMEDIATELY,
-        ReadStatus::NoMatchedLogicQueue | ReadStatus::NoMessageInQueue if from.0 != 0 => ResponseCode::PULL_OFFSET_MOVED,
+        ReadStatus::NoMatchedLogicQueue | ReadStatus::NoMessageInQueue if from.0 != 0 => {
+            ResponseCode::PULL_OFFSET_MOVED
+        }
         ReadStatus::NoMatchedLogicQueue
         | ReadStatus::NoMessageInQueue
         | ReadStatus::OffsetOverflowOne

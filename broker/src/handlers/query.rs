@@ -26,25 +26,47 @@ pub async fn view(core: Rc<Core>, request: Rc<Request>) -> Outcome {
     let missing = || Error::System(format!("can not find message by the offset, {}", header.offset));
     let place = PhysicalOffset::from_wire(header.offset).ok_or_else(missing)?;
     let shard = core.shard(place.shard()).cloned().ok_or_else(missing)?;
-    let record = shard.engine.record_at(place).await.map_err(|error| Error::store("reading the message", &error))?;
+    let record = shard
+        .engine
+        .record_at(place)
+        .await
+        .map_err(|error| Error::store("reading the message", &error))?;
     Ok(Answer::body(record.ok_or_else(missing)?))
 }
 
 /// QUERY_MESSAGE: messages of a topic with a key or unique key, stored in a span of time; newest first.
 pub async fn query(core: Rc<Core>, request: Rc<Request>) -> Outcome {
     let header = QueryMessageRequest::decode(request.frame.ext())?;
-    let by_unique_key =
-        request.frame.ext().get(UNIQUE_KEY_QUERY).is_some_and(|value| value.to_cow().eq_ignore_ascii_case("true"));
+    let by_unique_key = request
+        .frame
+        .ext()
+        .get(UNIQUE_KEY_QUERY)
+        .is_some_and(|value| value.to_cow().eq_ignore_ascii_case("true"));
     let settings = core.settings();
     let asked = usize::try_from(header.max_num).unwrap_or(0);
-    let max = if by_unique_key { settings.query_max } else { asked.min(settings.query_max_by_key) };
+    let max = if by_unique_key {
+        settings.query_max
+    } else {
+        asked.min(settings.query_max_by_key)
+    };
     let (topic, key): (Arc<str>, Arc<str>) = (header.topic.into(), header.key.into());
     let store_time_ms = (header.begin_timestamp, header.end_timestamp);
     // A topic's queues are spread over all shards, and so are its keys.
     let found = core
         .ask_all(move |core| {
             let (topic, key) = (Arc::clone(&topic), Arc::clone(&key));
-            async move { query_core(&core, &KeyRequest { topic: &topic, key: &key, store_time_ms, max }).await }
+            async move {
+                query_core(
+                    &core,
+                    &KeyRequest {
+                        topic: &topic,
+                        key: &key,
+                        store_time_ms,
+                        max,
+                    },
+                )
+                .await
+            }
         })
         .await;
     let mut records: Vec<(i64, Bytes)> = Vec::new();
@@ -57,7 +79,9 @@ pub async fn query(core: Rc<Core>, request: Rc<Request>) -> Outcome {
         records.extend(one.records.into_iter().map(|record| (store_time(&record), record)));
     }
     if records.is_empty() {
-        return Err(Error::NotFound("can not find message, maybe time range not correct".to_owned()));
+        return Err(Error::NotFound(
+            "can not find message, maybe time range not correct".to_owned(),
+        ));
     }
     records.sort_by_key(|(stored, _record)| std::cmp::Reverse(*stored));
     records.truncate(max.max(1));
@@ -71,7 +95,11 @@ pub async fn query(core: Rc<Core>, request: Rc<Request>) -> Outcome {
 async fn query_core(core: &Core, request: &KeyRequest<'_>) -> Result<KeyResult, Error> {
     let mut all = KeyResult::default();
     for shard in core.own_shards() {
-        let found = shard.engine.query(request).await.map_err(|error| Error::store("searching by key", &error))?;
+        let found = shard
+            .engine
+            .query(request)
+            .await
+            .map_err(|error| Error::store("searching by key", &error))?;
         if found.index_last_timestamp > all.index_last_timestamp {
             all.index_last_timestamp = found.index_last_timestamp;
             all.index_last_offset = found.index_last_offset;

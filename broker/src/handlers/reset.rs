@@ -43,7 +43,10 @@ pub async fn reset(core: Rc<Core>, request: Rc<Request>) -> Outcome {
         queue_id if (0..config.read_queue_nums).contains(&queue_id) => queue_id..queue_id + 1,
         queue_id => {
             let count = config.read_queue_nums;
-            return Err(Error::InvalidParameter(format!("queue {queue_id} of topic {} is none of its {count}", header.topic)));
+            return Err(Error::InvalidParameter(format!(
+                "queue {queue_id} of topic {} is none of its {count}",
+                header.topic
+            )));
         }
     };
     let target = match header.offset {
@@ -56,7 +59,11 @@ pub async fn reset(core: Rc<Core>, request: Rc<Request>) -> Outcome {
     for queue_id in queues.filter_map(QueueId::from_wire) {
         let offset = reset_queue(&core, Arc::clone(&group), Arc::clone(&topic), queue_id, target).await?;
         let broker_name = core.settings().config.broker_name.clone();
-        let queue = WireQueue { broker_name, queue_id: queue_id.to_wire(), topic: topic.to_string() };
+        let queue = WireQueue {
+            broker_name,
+            queue_id: queue_id.to_wire(),
+            topic: topic.to_string(),
+        };
         body.offset_table.insert(queue, offset);
     }
     if request.frame.language() == Language::Cpp {
@@ -84,7 +91,10 @@ async fn reset_queue(
             (Target::Offset(offset), _) if (min..=max + 1).contains(&offset) => offset,
             (Target::Offset(offset), _) => {
                 let place = queue_id.get();
-                return Err(Error::System(format!("offset {offset} of queue {place} is outside of {min} to {}", max + 1)));
+                return Err(Error::System(format!(
+                    "offset {offset} of queue {place} is outside of {min} to {}",
+                    max + 1
+                )));
             }
             (Target::Time(time), Some(queue)) => {
                 let found = shard.engine.offset_by_time(queue, time, Boundary::Lower).await;
@@ -92,7 +102,10 @@ async fn reset_queue(
             }
             (Target::End | Target::Time(_), _) => max,
         };
-        shard.consumer_offsets.borrow_mut().reset(&topic, &group, queue_id, offset);
+        shard
+            .consumer_offsets
+            .borrow_mut()
+            .reset(&topic, &group, queue_id, offset);
         shard.save_consumer_offsets().await?;
         Ok(offset)
     });

@@ -66,15 +66,31 @@ fn send(core: &Rc<Core>, request: &Request, incoming: &mut Incoming) -> Result<(
     let header = SendHeader::decode(request.frame.ext())?;
     let settings = core.settings();
     if runtime::wall_clock_ms() < settings.config.start_accept_send_request_time_stamp {
-        return Err(Error::System("broker unable to service, until startAcceptSendRequestTimeStamp".to_owned()));
+        return Err(Error::System(
+            "broker unable to service, until startAcceptSendRequestTimeStamp".to_owned(),
+        ));
     }
-    let topic = core.replicas.borrow().topic(&header.topic).ok_or_else(|| Error::TopicNotExist(header.topic.to_string()))?;
+    let topic = core
+        .replicas
+        .borrow()
+        .topic(&header.topic)
+        .ok_or_else(|| Error::TopicNotExist(header.topic.to_string()))?;
     check_topic(core, &header, &topic)?;
     let queue_id = queue_of(&header, &topic, request)?;
     let home = core.map.home(&header.topic, queue_id);
-    let shard = core.shard(home).ok_or_else(|| Error::System(format!("shard {} is not on this core", home.get())))?;
+    let shard = core
+        .shard(home)
+        .ok_or_else(|| Error::System(format!("shard {} is not on this core", home.get())))?;
     let store_host = settings.store_host;
-    let accepted = Accepted { core, store_host, shard, topic: &header.topic, queue_id, to: request.reply_to(), at };
+    let accepted = Accepted {
+        core,
+        store_host,
+        shard,
+        topic: &header.topic,
+        queue_id,
+        to: request.reply_to(),
+        at,
+    };
     let body = request.frame.body();
     if header.batch || request.code() == protocol::request_code::RequestCode::SEND_BATCH_MESSAGE {
         return send_batch(&accepted, &header, body, request.origin.peer, incoming);
@@ -94,7 +110,14 @@ fn send(core: &Rc<Core>, request: &Request, incoming: &mut Incoming) -> Result<(
     check_properties(incoming)?;
     if let Some(group) = header.topic.strip_prefix(topics::RETRY_PREFIX) {
         let message = owned(&accepted, &header, body, request.origin.peer, incoming);
-        retry_or_give_up(core, request, group, header.max_reconsume_times, message, incoming.delay_level());
+        retry_or_give_up(
+            core,
+            request,
+            group,
+            header.max_reconsume_times,
+            message,
+            incoming.delay_level(),
+        );
         return Ok(());
     }
     if let Some(level) = incoming.delay_level() {
@@ -103,7 +126,12 @@ fn send(core: &Rc<Core>, request: &Request, incoming: &mut Incoming) -> Result<(
         return Ok(());
     }
     let appended = append(&accepted, &header, body, request.origin.peer, incoming)?;
-    wait_for_commit(&accepted, std::slice::from_ref(&appended), incoming.wait(), incoming.unique_id());
+    wait_for_commit(
+        &accepted,
+        std::slice::from_ref(&appended),
+        incoming.wait(),
+        incoming.unique_id(),
+    );
     Ok(())
 }
 
@@ -117,26 +145,38 @@ fn send_batch(
 ) -> Result<(), Error> {
     let settings = accepted.core.settings();
     if accepted.topic.starts_with(topics::RETRY_PREFIX) {
-        return Err(Error::MessageIllegal("a batch cannot be sent to a retry topic".to_owned()));
+        return Err(Error::MessageIllegal(
+            "a batch cannot be sent to a retry topic".to_owned(),
+        ));
     }
     if body.len() > settings.max_message_size {
         return Err(too_large(body.len(), settings.max_message_size));
     }
-    let items = BatchItems::new(body).collect_all().map_err(|error| Error::MessageIllegal(error.to_string()))?;
+    let items = BatchItems::new(body)
+        .collect_all()
+        .map_err(|error| Error::MessageIllegal(error.to_string()))?;
     if items.is_empty() {
         return Err(Error::MessageIllegal("the batch has no messages".to_owned()));
     }
     // All of it is checked before any of it is stored: a batch is taken whole or not at all.
     for item in &items {
-        incoming.read(|text| text.push_str(&item.properties), &settings.added_properties, |_id| {});
+        incoming.read(
+            |text| text.push_str(&item.properties),
+            &settings.added_properties,
+            |_id| {},
+        );
         check_properties(incoming)?;
         if incoming.delay_level().is_some() {
-            return Err(Error::MessageIllegal("a message of a batch cannot be delayed".to_owned()));
+            return Err(Error::MessageIllegal(
+                "a message of a batch cannot be delayed".to_owned(),
+            ));
         }
     }
     let stored = append_all(accepted, header, &items, peer, incoming)?;
-    let unique_id =
-        header.properties.as_ref().and_then(|sent| properties::get(&sent.to_cow(), names::UNIQ_KEY).map(str::to_owned));
+    let unique_id = header
+        .properties
+        .as_ref()
+        .and_then(|sent| properties::get(&sent.to_cow(), names::UNIQ_KEY).map(str::to_owned));
     wait_for_commit(accepted, &stored, true, &unique_id.unwrap_or_default());
     Ok(())
 }
@@ -157,7 +197,11 @@ fn append(
         keys: &keys,
         ..accepted.message(queue, header, peer)
     };
-    let appended = accepted.shard.engine.append(&message).map_err(|error| not_appended(&error))?;
+    let appended = accepted
+        .shard
+        .engine
+        .append(&message)
+        .map_err(|error| not_appended(&error))?;
     accepted.core.stats.put_accepted(accepted.topic, appended.size);
     Ok(appended)
 }
@@ -174,12 +218,18 @@ fn append_all(
     let read: Vec<Incoming> = items
         .iter()
         .map(|item| {
-            incoming.read(|text| text.push_str(&item.properties), added, |id| accepted.core.make_unique_id(id));
+            incoming.read(
+                |text| text.push_str(&item.properties),
+                added,
+                |id| accepted.core.make_unique_id(id),
+            );
             std::mem::take(incoming)
         })
         .collect();
-    let keys: Vec<SmallVec<[&str; 4]>> =
-        read.iter().map(|one| std::iter::once(one.unique_id()).chain(one.keys()).collect()).collect();
+    let keys: Vec<SmallVec<[&str; 4]>> = read
+        .iter()
+        .map(|one| std::iter::once(one.unique_id()).chain(one.keys()).collect())
+        .collect();
     let queue = accepted.queue()?;
     let messages: Vec<NewMessage<'_>> = items
         .iter()
@@ -194,7 +244,11 @@ fn append_all(
             ..accepted.message(queue, header, peer)
         })
         .collect();
-    let stored = accepted.shard.engine.append_all(&messages).map_err(|error| not_appended(&error))?;
+    let stored = accepted
+        .shard
+        .engine
+        .append_all(&messages)
+        .map_err(|error| not_appended(&error))?;
     for one in &stored {
         accepted.core.stats.put_accepted(accepted.topic, one.size);
     }
@@ -269,7 +323,9 @@ fn retry_or_give_up(
         };
         let too_often = message.reconsume_times > max_from_client.unwrap_or(config.retry_max_times);
         let name = group.clone();
-        let locked = core.with_control(|_core, control| async move { Ok(control.holds_locks(&name)) }).await;
+        let locked = core
+            .with_control(|_core, control| async move { Ok(control.holds_locks(&name)) })
+            .await;
         if too_often || locked.unwrap_or(false) {
             match send_back::dead_letter(&core, &group, message).await {
                 Ok(message) => store_and_answer(&core, to, message),
@@ -300,7 +356,11 @@ fn store_and_answer(core: &Rc<Core>, to: ReplyTo, message: OwnedMessage) {
             Ok(stored) => {
                 let settings = core.settings();
                 let host = settings.store_host;
-                let id = OffsetMessageId { store_host: host, physical_offset: stored.physical_offset }.to_string();
+                let id = OffsetMessageId {
+                    store_host: host,
+                    physical_offset: stored.physical_offset,
+                }
+                .to_string();
                 let fill = |header: &mut HeaderWriter<'_>| {
                     let place = (queue_id.to_wire(), stored.queue_offset.0);
                     settings.send_reply.write(header, &id, place, &unique_id);
@@ -316,13 +376,17 @@ fn store_and_answer(core: &Rc<Core>, to: ReplyTo, message: OwnedMessage) {
 pub fn not_appended(error: &AppendError) -> Error {
     match error {
         AppendError::TooLarge { .. } | AppendError::Unfit(_) => Error::MessageIllegal(error.to_string()),
-        AppendError::Busy { .. } => Error::Busy(format!("[PCBUSY_CLEAN_QUEUE]broker busy, start flow control for a while: {error}")),
+        AppendError::Busy { .. } => Error::Busy(format!(
+            "[PCBUSY_CLEAN_QUEUE]broker busy, start flow control for a while: {error}"
+        )),
         _ => Error::NotAvailable(error.to_string()),
     }
 }
 
 fn wait_for_commit(accepted: &Accepted<'_>, stored: &[Appended], wait: bool, unique_id: &str) {
-    let (Some(first), Some(last)) = (stored.first(), stored.last()) else { return };
+    let (Some(first), Some(last)) = (stored.first(), stored.last()) else {
+        return;
+    };
     if accepted.to.oneway {
         return accepted.core.finish_unanswered(&accepted.to);
     }
@@ -331,11 +395,22 @@ fn wait_for_commit(accepted: &Accepted<'_>, stored: &[Appended], wait: bool, uni
             if index > 0 {
                 text.push(',');
             }
-            OffsetMessageId { store_host: accepted.store_host, physical_offset: one.physical_offset }.push_to(text);
+            OffsetMessageId {
+                store_host: accepted.store_host,
+                physical_offset: one.physical_offset,
+            }
+            .push_to(text);
         }
     };
     let place = (accepted.queue_id.to_wire(), first.queue_offset.0);
-    accepted.shard.waiting.borrow_mut().push(last.batch.0, accepted.to, place, (accepted.at, wait), write_ids, unique_id);
+    accepted.shard.waiting.borrow_mut().push(
+        last.batch.0,
+        accepted.to,
+        place,
+        (accepted.at, wait),
+        write_ids,
+        unique_id,
+    );
     accepted.shard.watch_waiting_sends(accepted.core);
 }
 
@@ -350,7 +425,10 @@ fn check_topic(core: &Core, header: &SendHeader<'_>, topic: &Arc<Topic>) -> Resu
         )));
     }
     if topics::NOT_SENDABLE_TOPICS.contains(&&*header.topic) {
-        return Err(Error::NoPermission(format!("Sending message to topic[{}] is forbidden.", header.topic)));
+        return Err(Error::NoPermission(format!(
+            "Sending message to topic[{}] is forbidden.",
+            header.topic
+        )));
     }
     Ok(())
 }
@@ -361,12 +439,14 @@ fn queue_of(header: &SendHeader<'_>, topic: &Topic, request: &Request) -> Result
         return Ok(chosen);
     }
     let queues = topic.write_queues.max(topic.read_queues);
-    QueueId::from_wire(header.queue_id).filter(|queue_id| queue_id.get() < queues).ok_or_else(|| {
-        Error::InvalidParameter(format!(
-            "request queueId[{}] is illegal: topic {} has {queues} queues here; refresh its route",
-            header.queue_id, header.topic
-        ))
-    })
+    QueueId::from_wire(header.queue_id)
+        .filter(|queue_id| queue_id.get() < queues)
+        .ok_or_else(|| {
+            Error::InvalidParameter(format!(
+                "request queueId[{}] is illegal: topic {} has {queues} queues here; refresh its route",
+                header.queue_id, header.topic
+            ))
+        })
 }
 
 /// Refuses what this broker would otherwise deliver at the wrong time or to the wrong people.
@@ -378,14 +458,20 @@ fn check_properties(incoming: &Incoming) -> Result<(), Error> {
         )));
     }
     if incoming.transaction_half() {
-        return Err(Error::NoPermission("this broker takes no transaction messages".to_owned()));
+        return Err(Error::NoPermission(
+            "this broker takes no transaction messages".to_owned(),
+        ));
     }
     if incoming.timer() && incoming.delay_level().is_none() {
-        return Err(Error::System("this broker takes no timer messages (TIMER_*); use a delay level".to_owned()));
+        return Err(Error::System(
+            "this broker takes no timer messages (TIMER_*); use a delay level".to_owned(),
+        ));
     }
     Ok(())
 }
 
 fn too_large(size: usize, size_max: usize) -> Error {
-    Error::MessageIllegal(format!("the body has {size} bytes, more than maxMessageSize={size_max}"))
+    Error::MessageIllegal(format!(
+        "the body has {size} bytes, more than maxMessageSize={size_max}"
+    ))
 }

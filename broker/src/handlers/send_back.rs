@@ -26,7 +26,10 @@ pub async fn send_back(core: Rc<Core>, request: Rc<Request>) -> Outcome {
     let header = SendBackRequest::decode(request.frame.ext())?;
     let group = core.subscription_group(&header.group)?;
     if !core.settings().writable() {
-        return Err(Error::NoPermission(format!("the broker[{}] is not writable", core.settings().store_host.ip())));
+        return Err(Error::NoPermission(format!(
+            "the broker[{}] is not writable",
+            core.settings().store_host.ip()
+        )));
     }
     if group.retry_queues == 0 {
         return Ok(Answer::done());
@@ -52,7 +55,8 @@ pub async fn send_back(core: Rc<Core>, request: Rc<Request>) -> Outcome {
         };
         to_retry_topic(&core, &header.group, group.retry_queues, message, level).await?;
     }
-    core.stats.sent_back(header.origin_topic.as_deref().unwrap_or_default(), &header.group);
+    core.stats
+        .sent_back(header.origin_topic.as_deref().unwrap_or_default(), &header.group);
     Ok(Answer::done())
 }
 
@@ -61,12 +65,20 @@ async fn read_message(core: &Rc<Core>, header: &SendBackRequest) -> Result<Owned
         .ok_or_else(|| Error::InvalidParameter(format!("offset {} is no place in the commitlog", header.offset)))?;
     let shard = core.shard(place.shard()).cloned();
     let shard = shard.ok_or_else(|| Error::System(format!("look message by offset failed, {}", header.offset)))?;
-    let record = shard.engine.record_at(place).await.map_err(|error| Error::store("reading the message", &error))?;
+    let record = shard
+        .engine
+        .record_at(place)
+        .await
+        .map_err(|error| Error::store("reading the message", &error))?;
     let record = record.ok_or_else(|| Error::System(format!("look message by offset failed, {}", header.offset)))?;
     let view = RecordView::decode(&record).map_err(|error| Error::store("reading the message", &error))?;
     let mut message = OwnedMessage::of_record(&view);
     if view.property(names::ORIGIN_MESSAGE_ID).is_none() {
-        let id = OffsetMessageId { store_host: view.store_host, physical_offset: place }.to_string();
+        let id = OffsetMessageId {
+            store_host: view.store_host,
+            physical_offset: place,
+        }
+        .to_string();
         message.set_property(names::ORIGIN_MESSAGE_ID, &id);
     }
     Ok(message)
@@ -94,7 +106,10 @@ async fn to_retry_topic(
 /// # Errors
 /// When the topic cannot be made.
 pub async fn dead_letter(core: &Rc<Core>, group: &str, mut message: OwnedMessage) -> Result<OwnedMessage, Error> {
-    let origin = message.property(names::RETRY_TOPIC).unwrap_or(&message.topic).to_owned();
+    let origin = message
+        .property(names::RETRY_TOPIC)
+        .unwrap_or(&message.topic)
+        .to_owned();
     core.stats.dead_lettered(&origin, group);
     message.set_property(names::DLQ_ORIGIN_TOPIC, &origin);
     if let Some(id) = message.property(names::ORIGIN_MESSAGE_ID).map(str::to_owned) {

@@ -40,7 +40,10 @@ pub async fn update(core: Rc<Core>, request: Rc<Request>) -> Outcome {
 pub async fn update_all(core: Rc<Core>, request: Rc<Request>) -> Outcome {
     let control = super::control_of(&core)?;
     let body: CreateTopicListRequestBody = super::body(&request, "UPDATE_AND_CREATE_TOPIC_LIST")?;
-    let changes = control.topics.borrow_mut().update_all(body.topic_config_list, runtime::wall_clock_ms())?;
+    let changes = control
+        .topics
+        .borrow_mut()
+        .update_all(body.topic_config_list, runtime::wall_clock_ms())?;
     for change in changes {
         control.record_and_wait(&core, &Meta::Topic(change)).await?;
     }
@@ -51,7 +54,10 @@ pub async fn update_all(core: Rc<Core>, request: Rc<Request>) -> Outcome {
 pub async fn delete(core: Rc<Core>, request: Rc<Request>) -> Outcome {
     let control = super::control_of(&core)?;
     let header = DeleteTopicRequest::decode(request.frame.ext())?;
-    let gone = control.topics.borrow_mut().delete(&header.topic, runtime::wall_clock_ms())?;
+    let gone = control
+        .topics
+        .borrow_mut()
+        .delete(&header.topic, runtime::wall_clock_ms())?;
     if let Some(gone) = gone {
         control.record_and_wait(&core, &Meta::TopicGone(gone)).await?;
     }
@@ -75,7 +81,10 @@ async fn delete_queues(core: &Core, topic: &str) -> Result<(), Error> {
         let removed = shard.consumer_offsets.borrow_mut().remove_topic(topic);
         if let Some(removed) = removed {
             let record = Meta::ConsumerOffsetsRemoved(removed).to_record();
-            shard.engine.append_metadata(record.kind, &record.payload).map_err(failed)?;
+            shard
+                .engine
+                .append_metadata(record.kind, &record.payload)
+                .map_err(failed)?;
         }
         let batch = shard.engine.delete_queues(topic).map_err(failed)?;
         shard.engine.committed(batch).await.map_err(failed)?;
@@ -97,7 +106,10 @@ pub async fn get_all(core: Rc<Core>, request: Rc<Request>) -> Outcome {
     let control = super::control_of(&core)?;
     let header = GetAllTopicConfigRequest::decode(request.frame.ext())?;
     let topics = control.topics.borrow();
-    let known = header.data_version.as_deref().and_then(|text| protocol::body::lenient::from_slice(text.as_bytes()).ok());
+    let known = header
+        .data_version
+        .as_deref()
+        .and_then(|text| protocol::body::lenient::from_slice(text.as_bytes()).ok());
     let (from, count) = super::page(&core, header.topic_seq, header.max_topic_num);
     let page = topics.page(known, from, count);
     let table: BTreeMap<String, TopicConfig> = page.topics;

@@ -338,7 +338,7 @@ final class Consuming {
         awaitExactly(got, numbered("m", 20), "messages");
     }
 
-    /** A message wakes the pull that waits for it: it comes within 200 ms, not at the next sweep or pull. */
+    /** A message wakes the pull that waits for it: it comes promptly, not at the next sweep or pull. */
     private static void longPollingLatency(World w) throws Exception {
         String topic = w.topic(1);
         ConcurrentLinkedQueue<Long> latencies = World.concurrentList();
@@ -360,7 +360,6 @@ final class Consuming {
             sent(producer.send(new Message(topic, bytes("m" + i))));
         }
         Check.eventually(5_000, () -> "20 messages, got " + latencies.size(), () -> latencies.size() == 20);
-        List<Long> sorted = latencies.stream().sorted().toList();
-        Check.that(sorted.get(19) < 200, "each within 200 ms: %s", sorted);
+        Check.prompt(new ArrayList<>(latencies));
     }
 }

@@ -320,7 +320,8 @@ final class Pulling {
         DefaultMQPullConsumer consumer = w.pullConsumer(w.name("g"));
         DefaultMQProducer producer = w.producer();
         sendNumbered(producer, topic, "warm", 2);
-        for (int i = 2; i < 6; i++) {
+        List<Long> took = new ArrayList<>();
+        for (int i = 2; i < 11; i++) {
             int from = i;
             CompletableFuture<PullResult> held = CompletableFuture.supplyAsync(() -> {
                 try {
@@ -334,10 +335,10 @@ final class Pulling {
             long sentAt = System.nanoTime();
             sent(producer.send(new Message(topic, bytes("m" + i))));
             PullResult result = held.get(5, TimeUnit.SECONDS);
-            long ms = (System.nanoTime() - sentAt) / 1_000_000;
+            took.add((System.nanoTime() - sentAt) / 1_000_000);
             expect(result, PullStatus.FOUND, from + 1, 0, from + 1, 1);
-            Check.that(ms < 200, "woken after %d ms", ms);
         }
+        Check.prompt(took);
     }
 
     private static void blockTimesOut(World w) throws Exception {
