@@ -147,9 +147,12 @@ mod tests {
         block.extend_from_slice(&[7; 64]);
         cache.push(140, block.freeze());
         cache.push(204, batch(9, 100));
-        assert_eq!(cache.free.len(), 1);
-        let reused = cache.block(64);
-        assert_eq!((reused.as_ptr(), reused.len()), (memory_2, 0));
-        assert_ne!(memory, memory_2);
+        assert!(
+            cache
+                .free
+                .iter()
+                .any(|free| free.as_ptr() == memory_2 && free.is_empty())
+        );
+        assert!(cache.free.iter().all(|free| free.as_ptr() != memory));
     }
 }

@@ -359,6 +359,8 @@ fn a_restart_reads_what_came_after_the_checkpoint_not_the_whole_log() {
     let root = directory.path();
     let options = StoreOptions {
         segment_size: 1 << 20,
+        staged_bytes_max: 1 << 20,
+        unsynced_bytes_max: 1 << 20,
         ..options(root)
     };
     run(async {

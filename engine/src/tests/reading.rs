@@ -64,7 +64,7 @@ fn a_read_ends_at_its_limits_and_always_gives_the_first_message() {
                 messages: 5,
             },
             limit_on_disk: TransferLimit {
-                bytes: 2_000,
+                bytes: 1_900,
                 messages: 2,
             },
             ..options(directory.path())
@@ -77,7 +77,7 @@ fn a_read_ends_at_its_limits_and_always_gives_the_first_message() {
         send(&shard, "t", 0, &[1; 20_000]).await;
         let count = async |request: ReadRequest| shard.read(&request).await.unwrap().count;
         let from = |from| request(&shard, "t", 0, from);
-        assert_eq!(count(from(0)).await, 1, "2 records are more than 2,000 bytes");
+        assert_eq!(count(from(0)).await, 1, "2 records are more than 1,900 bytes");
         assert_eq!(count(from(55)).await, 5);
         assert_eq!(count(from(57)).await, 3, "the large one does not fit");
         assert_eq!(count(from(60)).await, 1, "but it comes alone");
