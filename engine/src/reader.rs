@@ -363,7 +363,8 @@ impl Inner {
 
     /// The message that begins at `position`; `None` where none does.
     pub(crate) async fn record_at(&self, position: u64) -> Result<Option<Bytes>, ReadError> {
-        if position >= self.positions.confirmed.get() {
+        let positions = &self.positions;
+        if position < positions.min.get() || position >= positions.confirmed.get() {
             return Ok(None);
         }
         let hot = self.tail.borrow().rest_of_batch(position);
