@@ -27,7 +27,7 @@ use page_log::{PageError, PageLog};
 use queue::{Place, Queue, RunRef};
 use runtime::collections::{HashMap, hash_map};
 use runtime::sync::Semaphore;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::fmt;
 use std::ops::Range;
 use std::path::PathBuf;
@@ -153,8 +153,6 @@ pub struct ConsumeQueues {
     state: RefCell<State>,
     /// Held by whoever writes, syncs or deletes files.
     turn: Semaphore,
-    /// As the manifest on disk has it.
-    rebuilt_from: Cell<u64>,
 }
 
 #[derive(Debug)]
@@ -172,14 +170,76 @@ struct State {
 #[derive(Debug)]
 struct Topic {
     name: Arc<str>,
-    /// Queue id and slot, sorted.
-    queues: Vec<(u32, u32)>,
+    queues: QueueIds,
     /// Records below this position are of an earlier topic of this name.
     deleted_below: u64,
 }
 
+/// Slots of a topic's queues by queue id.
+#[derive(Debug)]
+enum QueueIds {
+    /// Sorted by queue id.
+    Few(Vec<(u32, u32)>),
+    Many(HashMap<u32, u32>),
+}
+
+/// From here on a sorted list is too slow to insert into.
+const FEW_QUEUES_MAX: usize = 256;
+
+impl QueueIds {
+    fn get(&self, queue_id: u32) -> Option<u32> {
+        match self {
+            QueueIds::Few(queues) => {
+                // Queues are mostly numbered from 0 on without gaps.
+                let guess = queues.get(queue_id as usize).filter(|(id, _)| *id == queue_id);
+                let found = guess.or_else(|| {
+                    let at = queues.binary_search_by_key(&queue_id, |(id, _)| *id).ok()?;
+                    queues.get(at)
+                });
+                found.map(|(_, slot)| *slot)
+            }
+            QueueIds::Many(queues) => queues.get(&queue_id).copied(),
+        }
+    }
+
+    fn insert(&mut self, queue_id: u32, slot: u32) {
+        match self {
+            QueueIds::Few(queues) if queues.len() < FEW_QUEUES_MAX => {
+                if queues.is_empty() {
+                    queues.reserve_exact(1);
+                }
+                let at = queues.partition_point(|(id, _)| *id < queue_id);
+                queues.insert(at, (queue_id, slot));
+            }
+            QueueIds::Few(queues) => {
+                let mut many = hash_map();
+                many.extend(queues.drain(..));
+                many.insert(queue_id, slot);
+                *self = QueueIds::Many(many);
+            }
+            QueueIds::Many(queues) => {
+                queues.insert(queue_id, slot);
+            }
+        }
+    }
+
+    fn slots(&self) -> Vec<u32> {
+        match self {
+            QueueIds::Few(queues) => queues.iter().map(|(_, slot)| *slot).collect(),
+            QueueIds::Many(queues) => queues.values().copied().collect(),
+        }
+    }
+
+    fn memory_bytes(&self) -> usize {
+        match self {
+            QueueIds::Few(queues) => queues.capacity() * size_of::<(u32, u32)>(),
+            QueueIds::Many(queues) => queues.capacity() * (size_of::<(u32, u32)>() + 1),
+        }
+    }
+}
+
 impl ConsumeQueues {
-    /// The queue, made if it is not there: one hash look-up.
+    /// The queue, made if it is not there: one hash look-up, two in a topic of very many queues.
     ///
     /// # Errors
     /// [`IndexError::TopicTooLong`]; [`IndexError::UsedUp`] at 2^32 queues.
@@ -510,7 +570,7 @@ impl ConsumeQueues {
         let topics: usize = state
             .topics
             .iter()
-            .map(|topic| size_of::<Topic>() + topic.name.len() + 16 + topic.queues.capacity() * size_of::<(u32, u32)>())
+            .map(|topic| size_of::<Topic>() + topic.name.len() + 16 + topic.queues.memory_bytes())
             .sum();
         queues + topics + state.by_name.capacity() * (size_of::<(Arc<str>, u32)>() + 1)
     }
@@ -591,14 +651,7 @@ impl State {
     }
 
     fn slot(&self, topic: &str, queue_id: u32) -> Option<u32> {
-        let queues = &self.topic(*self.by_name.get(topic)?).queues;
-        // Queues are mostly numbered from 0 on without gaps.
-        let guess = queues.get(queue_id as usize).filter(|(id, _)| *id == queue_id);
-        if let Some((_, slot)) = guess {
-            return Some(*slot);
-        }
-        let at = queues.binary_search_by_key(&queue_id, |(id, _)| *id).ok()?;
-        queues.get(at).map(|(_, slot)| *slot)
+        self.topic(*self.by_name.get(topic)?).queues.get(queue_id)
     }
 
     fn revive(&mut self, slot: u32) {
@@ -616,12 +669,7 @@ impl State {
             limit: u64::from(u32::MAX),
         })?;
         let topic = self.intern(topic)?;
-        let queues = &mut self.topics[topic as usize].queues;
-        let at = queues.partition_point(|(id, _)| *id < queue_id);
-        if queues.is_empty() {
-            queues.reserve_exact(1);
-        }
-        queues.insert(at, (queue_id, slot));
+        self.topics[topic as usize].queues.insert(queue_id, slot);
         self.queues.push(Queue::new(topic, queue_id));
         self.queue_count += 1;
         Ok(slot)
@@ -641,7 +689,7 @@ impl State {
         let index = crate::index_file::count_u32(self.topics.len());
         self.topics.push(Topic {
             name: Arc::clone(&name),
-            queues: Vec::new(),
+            queues: QueueIds::Few(Vec::new()),
             deleted_below: 0,
         });
         self.by_name.insert(name, index);
@@ -652,8 +700,8 @@ impl State {
     fn forget_topic(&mut self, topic: u32, position: u64) {
         let topic = &mut self.topics[topic as usize];
         topic.deleted_below = position;
-        for (_, slot) in &topic.queues {
-            let queue = &mut self.queues[*slot as usize];
+        for slot in topic.queues.slots() {
+            let queue = &mut self.queues[slot as usize];
             self.queue_count -= usize::from(queue.exists);
             queue.delete();
         }

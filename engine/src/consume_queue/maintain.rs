@@ -40,7 +40,7 @@ impl ConsumeQueues {
         self.log.check_numbers()?;
         let first_unwritten = self.stage_tails(target).await;
         let rebuilt_from = first_unwritten.min(indexed_to);
-        self.commit(rebuilt_from, self.rebuilt_from.get()).await?;
+        self.commit(rebuilt_from).await?;
         Ok(rebuilt_from)
     }
 
@@ -61,11 +61,11 @@ impl ConsumeQueues {
     }
 
     /// Makes all that is staged durable, and then the manifest.
-    pub(super) async fn commit(&self, rebuilt_from: u64, directories_rebuilt_from: u64) -> Result<(), IndexError> {
+    pub(super) async fn commit(&self, rebuilt_from: u64) -> Result<(), IndexError> {
         let durable_end = self.log.next_page();
         self.log.write().await?;
         self.log.sync().await?;
-        self.write_directories(durable_end, directories_rebuilt_from).await?;
+        self.write_directories(durable_end).await?;
         let manifest = Manifest {
             shard: self.log.shard,
             file_pages: self.log.file_pages,
@@ -81,18 +81,18 @@ impl ConsumeQueues {
         file::replace(&path, manifest.encode())
             .await
             .map_err(IndexError::io("replace", &path))?;
-        self.rebuilt_from.set(rebuilt_from);
+        self.log.rebuilt_from.set(rebuilt_from);
         Ok(())
     }
 
-    async fn write_directories(&self, durable_end: u32, rebuilt_from: u64) -> Result<(), IndexError> {
-        let full: Vec<u32> = {
+    async fn write_directories(&self, durable_end: u32) -> Result<(), IndexError> {
+        let full: Vec<(u32, u64)> = {
             let files = self.log.files.borrow();
             let full = |first_page: u32| first_page + self.log.file_pages <= durable_end;
             let without = files.iter().filter(|file| !file.has_directory && full(file.first_page));
-            without.map(|file| file.first_page).collect()
+            without.map(|file| (file.first_page, file.rebuilt_from)).collect()
         };
-        for first_page in full {
+        for (first_page, rebuilt_from) in full {
             let (directory, damaged) = self.read_directory(first_page, u32::MAX).await?;
             if let Some((page, reason)) = damaged {
                 tracing::error!(page, reason, "a consume queue page was damaged as it was written");
@@ -162,7 +162,7 @@ impl ConsumeQueues {
         };
         let Some(last) = droppable.last() else {
             if self.wants_write() {
-                self.commit(self.rebuilt_from.get(), self.rebuilt_from.get()).await?;
+                self.commit(self.log.rebuilt_from.get()).await?;
             }
             return Ok(0);
         };
@@ -170,7 +170,7 @@ impl ConsumeQueues {
         self.stage_lost_floors(kept_from).await;
         let names = self.log.files.borrow().clone();
         self.log.files.borrow_mut().retain(|file| file.first_page >= kept_from);
-        let committed = self.commit(self.rebuilt_from.get(), self.rebuilt_from.get()).await;
+        let committed = self.commit(self.log.rebuilt_from.get()).await;
         if let Err(error) = committed {
             // The manifest may still name them.
             let mut files = self.log.files.borrow_mut();
@@ -353,7 +353,8 @@ impl State {
     }
 }
 
-/// Collects floors into pages. Nothing else tells the next offset of a queue without entries, so each page is staged twice.
+/// Collects floors into pages. Nothing else tells the next offset of a queue without entries, so each page is twice
+/// in its file.
 #[derive(Debug)]
 pub(super) struct Floors {
     builder: PageBuilder,
@@ -395,7 +396,11 @@ impl Floors {
         }
         let builder = std::mem::replace(&mut self.builder, PageBuilder::new(self.shard));
         log.stage(builder.clone());
-        let page = log.stage(builder);
+        let mut page = log.stage(builder.clone());
+        if log.next_file(page) == page {
+            // It begins a new file, and outlives the one before.
+            page = log.stage(builder);
+        }
         for slot in self.slots.drain(..) {
             state.queue_mut(slot).named_in = Some(page);
         }

@@ -15,7 +15,7 @@ use super::queue::RunRef;
 use super::{ConsumeQueueOptions, ConsumeQueues, IndexError, OpenedConsumeQueues, PageLog, QueueSlot, State};
 use runtime::file;
 use runtime::sync::Semaphore;
-use std::cell::{Cell, RefCell};
+use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::io;
 use std::path::PathBuf;
@@ -116,7 +116,6 @@ impl Opening {
             log: PageLog::new(options),
             state: RefCell::new(State::new()),
             turn: Semaphore::new(1),
-            rebuilt_from: Cell::new(0),
         };
         Opening {
             queues,
@@ -182,6 +181,11 @@ impl Opening {
         self.queues.log.files.borrow_mut().push_back(PageFile {
             first_page,
             end_position: from_directory.as_ref().map_or(0, |directory| directory.end_position),
+            rebuilt_from: match &from_directory {
+                Some(directory) => directory.rebuilt_from,
+                None if full => 0,
+                None => self.rebuilt_from,
+            },
             has_directory: from_directory.is_some(),
             created: true,
             dirty: false,
@@ -212,8 +216,8 @@ impl Opening {
             let page = first_page + run.page_in_file;
             if let Listed::Deleted { position } = run.listed {
                 state.forget_topic(topic, position);
-                for (_, slot) in &state.topic(topic).queues {
-                    self.firsts[*slot as usize] = None;
+                for slot in state.topic(topic).queues.slots() {
+                    self.firsts[slot as usize] = None;
                 }
                 continue;
             }
@@ -238,6 +242,7 @@ impl Opening {
         log.files.borrow_mut().push_back(PageFile {
             first_page,
             end_position: u64::MAX,
+            rebuilt_from: 0,
             has_directory: false,
             created: true,
             dirty: false,
@@ -282,12 +287,11 @@ impl Opening {
         self.apply_firsts();
         self.apply_floors()?;
         let queues = self.queues;
+        queues.log.rebuilt_from.set(self.rebuilt_from);
         queues.raise_mins(self.log_min).await?;
         if self.changed || queues.wants_write() {
-            let directories_rebuilt_from = if self.changed { 0 } else { self.rebuilt_from };
-            queues.commit(self.rebuilt_from, directories_rebuilt_from).await?;
+            queues.commit(self.rebuilt_from).await?;
         }
-        queues.rebuilt_from.set(self.rebuilt_from);
         let named: Vec<u32> = queues.log.files.borrow().iter().map(|file| file.first_page).collect();
         for &first_page in on_disk.iter().filter(|first_page| !named.contains(first_page)) {
             queues.log.remove(first_page).await?;

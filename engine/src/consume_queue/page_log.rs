@@ -31,6 +31,8 @@ pub(super) struct PageFile {
     pub(super) first_page: u32,
     /// No entry in it lies at or beyond this position.
     pub(super) end_position: u64,
+    /// With this file and those before it, and nothing after, only records from here on have to be fed again.
+    pub(super) rebuilt_from: u64,
     /// Its directory is on disk.
     pub(super) has_directory: bool,
     /// It was made on disk.
@@ -46,6 +48,8 @@ pub(super) struct PageLog {
     pub(super) file_pages: u32,
     /// Oldest first. Neighbours need not be adjacent: a file that was thrown away leaves a gap.
     pub(super) files: RefCell<VecDeque<PageFile>>,
+    /// As the manifest on disk has it.
+    pub(super) rebuilt_from: Cell<u64>,
     next_page: Cell<u32>,
     staged: RefCell<VecDeque<(u32, Bytes)>>,
     cache: RefCell<PageCache>,
@@ -69,6 +73,7 @@ impl PageLog {
             shard: options.shard,
             file_pages: options.file_pages.clamp(1, 1 << 20),
             files: RefCell::default(),
+            rebuilt_from: Cell::new(0),
             next_page: Cell::new(0),
             staged: RefCell::default(),
             cache: RefCell::new(PageCache::new(options.cache_bytes)),
@@ -114,6 +119,8 @@ impl PageLog {
             None => files.push_back(PageFile {
                 first_page,
                 end_position,
+                // What the manifest vouches for is in earlier pages.
+                rebuilt_from: self.rebuilt_from.get(),
                 has_directory: false,
                 created: false,
                 dirty: false,

@@ -33,8 +33,11 @@ impl ConsumeQueues {
         self.log.write().await?;
         let files: Vec<u32> = {
             let files = self.log.files.borrow();
-            let beyond = files.iter().filter(|file| file.end_position > log_end);
-            beyond.map(|file| file.first_page).collect()
+            // With all that follow, since what their directories vouch for moves behind them.
+            let from_there = files
+                .iter()
+                .skip_while(|file| file.end_position <= log_end && file.rebuilt_from <= log_end);
+            from_there.map(|file| file.first_page).collect()
         };
         let mut emptied = Emptied::default();
         for &first_page in &files {
@@ -45,11 +48,14 @@ impl ConsumeQueues {
             return self.start_over(log_end).await;
         }
         self.state.borrow_mut().cut(log_end, &emptied.pages, &self.log);
-        let rebuilt_from = self.rebuilt_from.get().min(log_end);
+        let rebuilt_from = self.log.rebuilt_from.get().min(log_end);
         for file in self.log.files.borrow_mut().iter_mut() {
             file.end_position = file.end_position.min(log_end);
+            if files.first().is_some_and(|&first| file.first_page >= first) {
+                file.rebuilt_from = 0;
+            }
         }
-        self.commit(rebuilt_from, 0).await?;
+        self.commit(rebuilt_from).await?;
         for &first_page in &files {
             remove_if_there(&self.log.directory_path(first_page)).await?;
         }
@@ -61,7 +67,7 @@ impl ConsumeQueues {
         for file in self.log.files.borrow_mut().iter_mut() {
             file.has_directory &= !files.contains(&file.first_page);
         }
-        self.commit(rebuilt_from, 0).await?;
+        self.commit(rebuilt_from).await?;
         Ok(rebuilt_from)
     }
 
@@ -87,8 +93,9 @@ impl ConsumeQueues {
         let files: Vec<u32> = self.log.files.borrow().iter().map(|file| file.first_page).collect();
         self.log.set_next_page(self.log.next_file(self.log.next_page()));
         self.log.files.borrow_mut().clear();
+        self.log.rebuilt_from.set(0);
         self.state.borrow_mut().start_over(log_end, &self.log);
-        self.commit(0, 0).await?;
+        self.commit(0).await?;
         for first_page in files {
             self.log.remove(first_page).await?;
         }
@@ -153,14 +160,18 @@ impl State {
         }
     }
 
-    /// Floors for the queues that only an emptied page named, since their entries went with the log.
+    /// Sees to it that a kept page names each queue that an emptied page named: where there are entries left, the page of the
+    /// last ones; else a floor. (Never a floor above entries: a start that has lost those would not take them back.)
     fn name_again(&mut self, emptied: &[(u32, Bytes)], log_end: u64, log: &super::PageLog) {
         let mut floors = Floors::new(log.shard, log_end);
         for (number, page) in emptied {
             for run in page::runs(page) {
                 let slot = self.slot(run.topic, run.queue_id).map(QueueSlot);
                 let named_here = |slot: &QueueSlot| self.queue(*slot).named_in == Some(*number);
-                if let Some(slot) = slot.filter(named_here) {
+                let Some(slot) = slot.filter(named_here) else { continue };
+                let queue = self.queue_mut(slot);
+                queue.named_in = queue.runs.last().map(|run| run.page);
+                if queue.runs.is_empty() && queue.tail.is_empty() {
                     floors.add(self, slot, log);
                 }
             }
