@@ -454,7 +454,7 @@ impl Inner {
                     below,
                     max: CANDIDATES_MAX,
                 })
-                .await?;
+                .await;
             let Some(&last) = candidates.last() else { break };
             below = last;
             for position in candidates {

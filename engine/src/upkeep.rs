@@ -199,7 +199,7 @@ impl Inner {
                 }
             })
             .await;
-            keys.refed(range);
+            keys.refed(&range);
         }
     }
 
