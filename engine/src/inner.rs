@@ -91,6 +91,8 @@ pub(crate) struct Wakes {
     pub(crate) preparer: Notify,
     /// Indexes or checkpoint want to be looked at.
     pub(crate) upkeep: Notify,
+    /// The key index may have runs to merge.
+    pub(crate) merger: Notify,
     /// The shard closes, or was fenced.
     pub(crate) stop: Notify,
     /// Held while the log is synced: one sync at a time.
@@ -108,6 +110,7 @@ impl Default for Wakes {
             flusher: Notify::new(),
             preparer: Notify::new(),
             upkeep: Notify::new(),
+            merger: Notify::new(),
             stop: Notify::new(),
             sync_turn: Semaphore::new(1),
             checkpoint_turn: Semaphore::new(1),

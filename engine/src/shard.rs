@@ -37,6 +37,7 @@ impl Shard {
         }
         inner.start_task(upkeep::run_preparer);
         inner.start_task(upkeep::run_upkeep);
+        inner.start_task(upkeep::run_merger);
         inner.start_task(upkeep::run_retention);
         Ok((Shard(inner), found))
     }

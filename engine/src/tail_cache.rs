@@ -146,11 +146,6 @@ mod tests {
         block.extend_from_slice(&[7; 64]);
         cache.push(140, block.freeze());
         cache.push(204, batch(9, 100));
-        assert!(
-            cache
-                .free
-                .iter()
-                .any(|free| free.as_ptr() == memory && free.is_empty())
-        );
+        assert!(cache.free.iter().any(|free| free.as_ptr() == memory && free.is_empty()));
     }
 }

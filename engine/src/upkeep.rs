@@ -13,7 +13,7 @@ use crate::inner::Inner;
 use crate::options::Retention;
 use runtime::Instant;
 use runtime::file::DiskSpace;
-use runtime::sync::race;
+use runtime::sync::{Either, race};
 use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
@@ -78,6 +78,22 @@ pub(crate) async fn run_upkeep(inner: Rc<Inner>) {
             Some(delay) if retry => race(runtime::sleep(delay), inner.stopped()).await.into_unit(),
             Some(delay) => race(runtime::sleep(delay), woken).await.into_unit(),
             None => woken.await.into_unit(),
+        }
+    }
+}
+
+/// Merges runs of the key index, slowly. Ends at once when the shard closes: half a merge is as good as none.
+pub(crate) async fn run_merger(inner: Rc<Inner>) {
+    let Some(keys) = &inner.keys else { return };
+    while !inner.stopping() {
+        match race(inner.stopped(), keys.merge()).await {
+            Either::First(()) => return,
+            Either::Second(Ok(true)) => {}
+            Either::Second(Ok(false)) => race(inner.wakes.merger.notified(), inner.stopped()).await.into_unit(),
+            Either::Second(Err(error)) => {
+                tracing::warn!(shard = inner.id.get(), %error, "runs of the key index are not merged for now");
+                race(runtime::sleep(RETRY), inner.stopped()).await.into_unit();
+            }
         }
     }
 }
@@ -182,9 +198,7 @@ impl Inner {
         let Some(keys) = &self.keys else { return Ok(()) };
         if keys.wants_write() {
             keys.write_runs().await?;
-        }
-        while keys.merge().await? {
-            runtime::yield_now().await;
+            self.wakes.merger.notify_one();
         }
         self.feed_missing_keys(keys).await;
         Ok(())
@@ -236,6 +250,7 @@ impl Inner {
             next.metadata = Vec::new();
         }
         self.checkpoint.last.replace(next);
+        self.wakes.merger.notify_one();
         Ok(())
     }
 
