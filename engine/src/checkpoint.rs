@@ -4,6 +4,7 @@
 //! ```text
 //! magic u32 | CRC-32 of the rest u32 | format u8 | shard u8 | flags u16 (1: closed in good order)
 //! store id u64 | epoch u32 | CRC of the seal before `start` u32 | start u64 | synced u64 | end u64 | snapshot position u64
+//! newest record's store time ms i64 | unsynced bytes at most u64
 //! boot id: length u16, bytes | damaged ranges: count u32, each from u64, to u64, reason: length u16, bytes
 //! metadata: count u32, each kind u16, length u32, bytes
 //! ```
@@ -36,6 +37,9 @@ pub(crate) struct Checkpoint {
     pub(crate) synced: u64,
     pub(crate) end: u64,
     pub(crate) snapshot_position: u64,
+    pub(crate) newest_ms: i64,
+    /// Bytes behind what is durable that may have been written when everything stops.
+    pub(crate) unsynced_max: u64,
     pub(crate) boot_id: Vec<u8>,
     pub(crate) damage: Vec<DamagedRange>,
     pub(crate) metadata: Vec<MetaRecord>,
@@ -88,6 +92,8 @@ impl Checkpoint {
         for position in [self.start, self.synced, self.end, self.snapshot_position] {
             out.put_u64(position);
         }
+        out.put_i64(self.newest_ms);
+        out.put_u64(self.unsynced_max);
         put_short(&mut out, &self.boot_id);
         out.put_u32(crate::index_file::count_u32(self.damage.len()));
         for range in &self.damage {
@@ -123,6 +129,8 @@ impl Checkpoint {
             synced: reader.u64()?,
             end: reader.u64()?,
             snapshot_position: reader.u64()?,
+            newest_ms: reader.i64()?,
+            unsynced_max: reader.u64()?,
             boot_id: take_short(reader)?,
             ..Checkpoint::default()
         };
@@ -222,6 +230,8 @@ mod tests {
             synced: 8,
             end: 9,
             snapshot_position: 10,
+            newest_ms: -1,
+            unsynced_max: 20,
             boot_id: b"boot".to_vec(),
             damage: vec![DamagedRange {
                 from: 11,

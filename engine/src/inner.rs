@@ -15,6 +15,7 @@ use crate::segmented_log::SegmentedLog;
 use crate::staging::{Batch, Marks, Staging};
 use crate::store::StoreLayout;
 use crate::tail_cache::TailCache;
+use crate::upkeep::Ages;
 use protocol::model::{PhysicalOffset, ShardId};
 use runtime::JoinHandle;
 use runtime::sync::{Notify, Semaphore};
@@ -38,6 +39,10 @@ pub(crate) struct Inner {
     /// By slot: the next queue offset to give out; [`OFFSET_UNKNOWN`] until it is needed.
     pub(crate) next_offsets: RefCell<Vec<i64>>,
     pub(crate) positions: Positions,
+    /// CRC of the seal that ends at the confirm offset.
+    pub(crate) confirmed_crc: Cell<u32>,
+    /// Judges how old segments are.
+    pub(crate) ages: Ages,
     /// The last batch that has been committed.
     pub(crate) committed_batch: Cell<u64>,
     /// Positions where batches begin, with the CRC of the seal before: where a walk can start.
@@ -55,6 +60,8 @@ pub(crate) struct Inner {
 }
 
 pub(crate) const OFFSET_UNKNOWN: i64 = -1;
+/// Bytes between two known batch boundaries.
+pub(crate) const BOUNDARY_DISTANCE: u64 = 1 << 20;
 
 /// See the head of this file.
 #[derive(Debug, Default)]
@@ -84,6 +91,8 @@ pub(crate) struct Wakes {
     pub(crate) preparer: Notify,
     /// Indexes or checkpoint want to be looked at.
     pub(crate) upkeep: Notify,
+    /// The key index may have runs to merge.
+    pub(crate) merger: Notify,
     /// The shard closes, or was fenced.
     pub(crate) stop: Notify,
     /// Held while the log is synced: one sync at a time.
@@ -101,6 +110,7 @@ impl Default for Wakes {
             flusher: Notify::new(),
             preparer: Notify::new(),
             upkeep: Notify::new(),
+            merger: Notify::new(),
             stop: Notify::new(),
             sync_turn: Semaphore::new(1),
             checkpoint_turn: Semaphore::new(1),
@@ -193,6 +203,7 @@ impl Inner {
             return Err(reason);
         }
         self.positions.confirmed.set(batch.end);
+        self.confirmed_crc.set(batch.crc);
         self.committed_batch.set(batch.id.0);
         self.note_boundary(batch.start, batch.previous_crc);
         let took = batch.opened.elapsed();
@@ -248,10 +259,10 @@ impl Inner {
     }
 
     /// One in every MiB is enough: a walk that starts a little too early only reads a little more.
-    pub(crate) fn note_boundary(&self, start: u64, previous_crc: u32) {
-        const DISTANCE: u64 = 1 << 20;
+    fn note_boundary(&self, start: u64, previous_crc: u32) {
+        let distance = BOUNDARY_DISTANCE.min(self.layout.segment_size() / 4);
         let mut boundaries = self.boundaries.borrow_mut();
-        if boundaries.back().is_none_or(|(last, _)| start >= last + DISTANCE) {
+        if boundaries.back().is_none_or(|(last, _)| start >= last + distance) {
             boundaries.push_back((start, previous_crc));
         }
     }
@@ -266,6 +277,17 @@ impl Inner {
     /// Whether the tasks should end.
     pub(crate) fn stopping(&self) -> bool {
         self.closing.get() || self.fence.borrow().is_some()
+    }
+
+    /// Waits until the tasks should end.
+    pub(crate) async fn stopped(&self) {
+        loop {
+            let woken = self.wakes.stop.notified();
+            if self.stopping() {
+                return;
+            }
+            woken.await;
+        }
     }
 
     /// Starts a task of this shard; [`crate::Shard::close`] waits for its end.

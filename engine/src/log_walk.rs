@@ -164,17 +164,23 @@ impl<'a> LogWalk<'a> {
         (to <= self.window.bytes.len()).then(|| self.window.bytes.slice(from..to))
     }
 
-    /// Looks from `from` on, through all segments, for seals of this log that are sound in themselves. `visit` gets each, in
-    /// order, and says whether to stop there. Returns the position behind the last byte that is not zero.
-    pub(crate) async fn scan_seals(&mut self, from: u64, mut visit: impl FnMut(&Seal) -> bool) -> u64 {
+    /// Looks from `from` on, through all segments up to `to`, for seals of this log that are sound in themselves. `visit` gets
+    /// each, in order, and says whether to stop there. Returns the position behind the last byte that is not zero.
+    pub(crate) async fn scan_seals(&mut self, from: u64, to: u64, mut visit: impl FnMut(&Seal) -> bool) -> u64 {
         let mut last_used = from;
         let mut position = from;
         while let Some(segment) = self.log.get(position).or_else(|| self.log.first_from(position)) {
             position = position.max(segment.base);
-            let segment_end = self.log.end_of(position);
+            if position >= to {
+                break;
+            }
+            let segment_end = self.log.end_of(position).min(to);
             while position < segment_end {
                 // Windows overlap by less than a seal, so that none is missed between two.
-                if self.read(position, WINDOW_SIZE).await.is_err() {
+                let wanted = usize::try_from(segment_end - position)
+                    .unwrap_or(WINDOW_SIZE)
+                    .min(WINDOW_SIZE);
+                if self.read(position, wanted).await.is_err() {
                     position = (position - position % SECTOR_SIZE + SECTOR_SIZE).min(segment_end);
                     continue;
                 }
@@ -195,7 +201,7 @@ impl<'a> LogWalk<'a> {
                 }
                 position -= SEAL_SIZE as u64 - 1;
             }
-            position = segment_end;
+            position = self.log.end_of(segment.base);
         }
         last_used
     }
@@ -222,7 +228,7 @@ impl<'a> LogWalk<'a> {
     /// The next seal at or behind `from`.
     pub(crate) async fn next_seal(&mut self, from: u64) -> Option<Seal> {
         let mut found = None;
-        self.scan_seals(from, |seal| {
+        self.scan_seals(from, u64::MAX, |seal| {
             found = Some(*seal);
             true
         })

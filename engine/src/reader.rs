@@ -136,7 +136,7 @@ impl Inner {
             gathering.take_hot(self, entry, record);
             return Ok(Step::More);
         }
-        let Some(record) = self.from_disk(entry.position, size).await? else {
+        let Some(record) = self.on_disk(entry.position, size).await? else {
             // Its segment was deleted after the queue was asked.
             gathering.skip_removed();
             return Ok(Step::More);
@@ -260,7 +260,7 @@ impl Inner {
     }
 
     /// `size` bytes at `position` from the blocks of the disk; `None` where the log has been deleted, or does not reach.
-    async fn from_disk(&self, position: u64, size: usize) -> Result<Option<Bytes>, ReadError> {
+    async fn on_disk(&self, position: u64, size: usize) -> Result<Option<Bytes>, ReadError> {
         let end = position.saturating_add(size as u64);
         if end > self.positions.confirmed.get() || position < self.positions.min.get() {
             return Ok(None);
@@ -363,7 +363,8 @@ impl Inner {
 
     /// The message that begins at `position`; `None` where none does.
     pub(crate) async fn record_at(&self, position: u64) -> Result<Option<Bytes>, ReadError> {
-        if position >= self.positions.confirmed.get() {
+        let positions = &self.positions;
+        if position < positions.min.get() || position >= positions.confirmed.get() {
             return Ok(None);
         }
         let hot = self.tail.borrow().rest_of_batch(position);
@@ -374,7 +375,7 @@ impl Inner {
             let is_here = whole.filter(|(_, own)| *own == self.physical(position));
             return Ok(is_here.map(|(size, _)| rest.slice(..size)));
         }
-        let Some(header) = self.from_disk(position, record::PHYSICAL_OFFSET_AT + 8).await? else {
+        let Some(header) = self.on_disk(position, record::PHYSICAL_OFFSET_AT + 8).await? else {
             return Ok(None);
         };
         let Some((crate::control_record::Kind::Message, size)) = crate::control_record::kind_and_size(&header) else {
@@ -385,7 +386,7 @@ impl Inner {
         if own != Some(self.physical(position)) || size > self.staging.borrow().size_max() {
             return Ok(None);
         }
-        let Some(record) = self.from_disk(position, size).await? else {
+        let Some(record) = self.on_disk(position, size).await? else {
             return Ok(None);
         };
         self.check(position, &record, |_| true)?;

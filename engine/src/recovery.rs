@@ -12,9 +12,9 @@
 
 use crate::checkpoint::{Checkpoint, CheckpointState, DamagedRange};
 use crate::consume_queue::{ConsumeQueueOptions, ConsumeQueues, Fed};
-use crate::control_record::{KIND_DELETE_TOPIC, Kind, Meta};
+use crate::control_record::{KIND_DELETE_TOPIC, Kind, Meta, Seal};
 use crate::error::Error;
-use crate::inner::{Inner, Positions};
+use crate::inner::{BOUNDARY_DISTANCE, Inner, Positions};
 use crate::key_index::{KeyIndex, KeyIndexOptions};
 use crate::log_walk::{LogWalk, SoundBatch, records};
 use crate::message::{Hooks, META_KIND_MAX, MetaRecord, in_consume_queue, index_keys};
@@ -23,6 +23,7 @@ use crate::segmented_log::SegmentedLog;
 use crate::staging::{BLOCK_SIZE, Staging, StagingStart};
 use crate::store::StoreLayout;
 use crate::tail_cache::TailCache;
+use crate::upkeep::Ages;
 use protocol::message::record::RecordView;
 use protocol::model::{PhysicalOffset, ShardId};
 use runtime::{Instant, file};
@@ -140,7 +141,7 @@ pub(crate) async fn open_shard(
     indexes.drop_below(found.min).await?;
 
     // From here on the log grows: a checkpoint that says that it ends must not be found again.
-    let was_clean = std::mem::take(&mut checkpoint.clean);
+    checkpoint.clean = false;
     checkpoint.boot_id = boot_id;
     checkpoint.metadata.clone_from(&found.metadata);
     checkpoint.snapshot_position = end.end;
@@ -148,9 +149,9 @@ pub(crate) async fn open_shard(
     checkpoint.start_crc = end.start_crc;
     checkpoint.synced = end.end;
     checkpoint.end = end.end;
-    if was_clean || !found.clean {
-        checkpoint.write(&directory).await?;
-    }
+    checkpoint.newest_ms = end.newest_ms.unwrap_or_else(runtime::wall_clock_ms);
+    checkpoint.unsynced_max = layout.unsynced_reach();
+    checkpoint.write(&directory).await?;
     let physical = |position| PhysicalOffset::new(id, position);
     found.damage = checkpoint
         .damage
@@ -206,6 +207,7 @@ fn make_inner(
         prepared: Cell::new(0),
         writeback: Cell::new(end.end),
     };
+    let newest_ms = checkpoint.newest_ms;
     let state = CheckpointState::new(checkpoint, end.end);
     Inner {
         layout: layout.clone(),
@@ -219,6 +221,8 @@ fn make_inner(
         keys: indexes.keys,
         next_offsets: RefCell::default(),
         positions,
+        confirmed_crc: Cell::new(end.chain),
+        ages: Ages::new(newest_ms),
         committed_batch: Cell::new(0),
         boundaries: RefCell::new(end.boundaries.clone()),
         checkpoint: state,
@@ -245,6 +249,8 @@ struct LogEnd {
     synced: u64,
     /// Behind the last byte of the log's files that is not zero.
     last_used: u64,
+    /// Wall clock of the last seal, in milliseconds since 1970.
+    newest_ms: Option<i64>,
     damage: Vec<DamagedRange>,
     boundaries: VecDeque<(u64, u32)>,
 }
@@ -256,13 +262,20 @@ async fn find_end(
     found: &mut Recovered,
 ) -> LogEnd {
     let mut end = begin(log, checkpoint, found);
-    let mut previous = checkpoint
+    let start_crc = checkpoint
         .filter(|checkpoint| checkpoint.start == end.end)
         .map(|found| found.start_crc);
+    let mut previous = start_crc;
     let clean_end = checkpoint
         .filter(|checkpoint| checkpoint.clean)
         .map(|checkpoint| checkpoint.end);
+    let reach = checkpoint.map_or(u64::MAX, |checkpoint| checkpoint.unsynced_max);
     loop {
+        if let Some(to) = known_damage(&end.damage, end.end) {
+            end.end = to;
+            previous = None;
+            continue;
+        }
         if clean_end == Some(end.end) {
             // Nothing was written behind it.
             end.last_used = end.end;
@@ -272,27 +285,18 @@ async fn find_end(
             Ok(batch) => {
                 end.boundaries.push_back((end.end, batch.seal.previous));
                 end.synced = end.synced.max(batch.seal.synced_to);
+                end.newest_ms = Some(batch.seal.wall_clock_ms);
                 end.end = batch.next;
                 previous = Some(batch.seal.crc);
                 continue;
             }
             Err(reason) => reason,
         };
-        let mut is_rot = end.end < end.synced;
-        if !is_rot {
-            let from = end.end;
-            end.last_used = walk
-                .scan_seals(from, |seal| {
-                    is_rot = seal.synced_to > from;
-                    is_rot
-                })
-                .await;
-        }
-        if !is_rot {
+        if !is_rot(walk, log, &mut end, reach).await {
             break;
         }
         let gap = walk.behind_damage(end.end).await;
-        let to = gap.as_ref().map_or(end.synced.max(end.end), |gap| gap.to);
+        let to = gap.as_ref().map_or(end.synced, |gap| gap.to);
         previous = gap.and_then(|gap| gap.previous);
         tracing::error!(from = end.end, to, %reason, "the log is damaged");
         end.damage.push(DamagedRange {
@@ -303,8 +307,38 @@ async fn find_end(
         end.end = to;
     }
     end.chain = previous.unwrap_or(0);
-    thin_out(&mut end.boundaries);
+    thin_out(&mut end.boundaries, log.end_of(0));
     end
+}
+
+/// Whether what does not read as a batch at the end so far was durable once; see 2. at the head of this file. If not, finds the
+/// last byte that an unfinished write has left.
+async fn is_rot(walk: &mut LogWalk<'_>, log: &SegmentedLog, end: &mut LogEnd, reach: u64) -> bool {
+    let from = end.end;
+    if from < end.synced {
+        return true;
+    }
+    // A segment's file is durable before anything is written into it: where there is none, but data behind, it was lost.
+    if log.get(from).is_none() && walk.next_seal(from).await.is_some() {
+        return true;
+    }
+    let mut later_synced_to = 0;
+    let visit = |seal: &Seal| {
+        later_synced_to = seal.synced_to;
+        seal.synced_to > from
+    };
+    end.last_used = walk.scan_seals(from, from.saturating_add(reach), visit).await;
+    if later_synced_to > from {
+        end.synced = end.synced.max(later_synced_to);
+        return true;
+    }
+    false
+}
+
+/// Where damage ends that is known to be at `position`.
+fn known_damage(damage: &[DamagedRange], position: u64) -> Option<u64> {
+    let range = damage.iter().find(|range| (range.from..range.to).contains(&position))?;
+    Some(range.to)
 }
 
 /// Where the walk begins.
@@ -341,16 +375,18 @@ fn begin(log: &SegmentedLog, checkpoint: Option<&Checkpoint>, found: &mut Recove
         start_crc: checkpoint.map_or(0, |checkpoint| checkpoint.start_crc),
         synced: synced.max(start),
         last_used: start,
+        newest_ms: checkpoint.map(|checkpoint| checkpoint.newest_ms),
         damage,
         boundaries: VecDeque::new(),
     }
 }
 
 /// One boundary in every MiB is enough.
-fn thin_out(boundaries: &mut VecDeque<(u64, u32)>) {
+fn thin_out(boundaries: &mut VecDeque<(u64, u32)>, segment_size: u64) {
+    let distance = BOUNDARY_DISTANCE.min(segment_size / 4);
     let mut kept = None;
     boundaries.retain(|(start, _)| {
-        let keep = kept.is_none_or(|last| *start >= last + (1 << 20));
+        let keep = kept.is_none_or(|last| *start >= last + distance);
         if keep {
             kept = Some(*start);
         }
@@ -490,12 +526,15 @@ impl Feed<'_> {
             .min(self.indexes.keys_from)
             .min(self.snapshot_position)
             .max(found.min);
+        if from >= self.end {
+            return Ok(());
+        }
         let after = boundaries.partition_point(|(start, _)| *start <= from);
         let boundary = after.checked_sub(1).and_then(|at| boundaries.get(at));
         let mut position = boundary.map_or(log.base_of(from), |(start, _)| *start).max(found.min);
         while position < self.end {
-            if let Some(range) = damage.iter().find(|range| (range.from..range.to).contains(&position)) {
-                position = range.to;
+            if let Some(to) = known_damage(damage, position) {
+                position = to;
                 continue;
             }
             match walk.batch(position, None).await {

@@ -135,7 +135,7 @@ impl SegmentedLog {
 
     /// Makes the segment that begins at `base`, with all its space, if it is not there.
     pub(crate) async fn prepare(&self, base: u64) -> Result<(), Error> {
-        assert!(base % self.segment_size == 0, "no segment begins at {base}");
+        assert!(base.is_multiple_of(self.segment_size), "no segment begins at {base}");
         if self.segments.borrow().contains_key(&base) {
             return Ok(());
         }

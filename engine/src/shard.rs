@@ -37,6 +37,7 @@ impl Shard {
         }
         inner.start_task(upkeep::run_preparer);
         inner.start_task(upkeep::run_upkeep);
+        inner.start_task(upkeep::run_merger);
         inner.start_task(upkeep::run_retention);
         Ok((Shard(inner), found))
     }
@@ -213,9 +214,8 @@ impl Shard {
     /// # Errors
     /// The file system's.
     pub async fn clean_expired(&self) -> Result<usize, Error> {
-        let ages = upkeep::Ages::new(&self.0).await;
         let retention = &self.0.options().retention;
-        self.0.delete_segments(&ages, usize::MAX, retention.reserved).await
+        self.0.delete_segments(usize::MAX, retention.reserved).await
     }
 
     /// Takes a checkpoint now.

@@ -15,6 +15,9 @@ use std::collections::VecDeque;
 /// Bytes of a block: many batches share one.
 pub(crate) const BLOCK_SIZE: usize = 2 << 20;
 
+/// Most bytes of a record in a segment of any size: four times a frame of the remoting protocol.
+pub(crate) const RECORD_SIZE_MAX: usize = 64 << 20;
+
 /// A batch with its seal, ready to be written.
 #[derive(Debug)]
 pub(crate) struct Batch {
@@ -25,8 +28,9 @@ pub(crate) struct Batch {
     pub(crate) bytes: Bytes,
     /// Position of the next batch.
     pub(crate) end: u64,
-    /// CRC of the seal before it.
+    /// CRC of the seal before it, and of its own.
     pub(crate) previous_crc: u32,
+    pub(crate) crc: u32,
     /// Messages that consumers can see.
     pub(crate) arrivals: Vec<Arrival>,
     /// Topics deleted: after how many of `arrivals`, at which position.
@@ -113,17 +117,12 @@ impl Staging {
     /// Most bytes that one record, or records that must stay together, may have.
     pub(crate) fn size_max(&self) -> usize {
         let room = self.segment_size.saturating_sub(RESERVED_SIZE as u64);
-        usize::try_from(room).unwrap_or(usize::MAX).min(1 << 30)
+        usize::try_from(room).unwrap_or(usize::MAX).min(RECORD_SIZE_MAX)
     }
 
     /// Position of the next record.
     pub(crate) fn end(&self) -> u64 {
         self.open.start + self.block.len() as u64
-    }
-
-    /// CRC of the last seal.
-    pub(crate) fn chain(&self) -> u32 {
-        self.chain
     }
 
     /// Position behind the segment that the next record goes to.
@@ -178,7 +177,7 @@ impl Staging {
                 queue: message.queue,
                 queue_offset,
                 physical_offset,
-                // A record is smaller than 2^30, see `size_max`.
+                // See `size_max`.
                 size: u32::try_from(size).unwrap_or(u32::MAX),
                 tag_hash: message.tag_hash,
                 store_timestamp,
@@ -278,6 +277,7 @@ impl Staging {
             bytes: self.block.split().freeze(),
             end,
             previous_crc,
+            crc: self.chain,
             arrivals: open.arrivals,
             deletions: open.deletions,
             opened: open.opened,

@@ -132,7 +132,6 @@ mod tests {
     fn a_block_comes_back_when_its_last_batch_has_gone_unless_a_reader_holds_one() {
         let mut cache = TailCache::new(100, 64);
         let mut block = BytesMut::with_capacity(64);
-        let memory = block.as_ptr();
         for position in [0_u64, 20] {
             block.extend_from_slice(&[7; 20]);
             cache.push(position, block.split().freeze());
@@ -143,13 +142,10 @@ mod tests {
         assert!(cache.free.is_empty(), "a reader holds a part of the block");
         drop(held);
         let mut block = BytesMut::with_capacity(64);
-        let memory_2 = block.as_ptr();
+        let memory = block.as_ptr();
         block.extend_from_slice(&[7; 64]);
         cache.push(140, block.freeze());
         cache.push(204, batch(9, 100));
-        assert_eq!(cache.free.len(), 1);
-        let reused = cache.block(64);
-        assert_eq!((reused.as_ptr(), reused.len()), (memory_2, 0));
-        assert_ne!(memory, memory_2);
+        assert!(cache.free.iter().any(|free| free.as_ptr() == memory && free.is_empty()));
     }
 }

@@ -27,7 +27,6 @@ pub(crate) fn run<F: Future>(test: F) -> F::Output {
 fn options(root: &Path) -> StoreOptions {
     StoreOptions {
         segment_size: 64 << 10,
-        key_index: false,
         ..StoreOptions::new(root, 1)
     }
 }

@@ -13,7 +13,7 @@ use crate::inner::Inner;
 use crate::options::Retention;
 use runtime::Instant;
 use runtime::file::DiskSpace;
-use runtime::sync::race;
+use runtime::sync::{Either, race};
 use std::cell::Cell;
 use std::io;
 use std::rc::Rc;
@@ -21,8 +21,9 @@ use std::time::Duration;
 
 /// How long after a failure it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
-/// Bytes of segments made ready behind the one that is written, at least one segment.
+/// Bytes of segments made ready behind the one that is written: at least one segment, at most [`PREPARED_COUNT_MAX`].
 const PREPARED_AHEAD: u64 = 16 << 20;
+const PREPARED_COUNT_MAX: u64 = 8;
 /// Bytes of index pages that may wait for a disk that does not take them.
 const UNWRITTEN_PAGES_MAX: usize = 64 << 20;
 
@@ -43,12 +44,8 @@ pub(crate) async fn run_preparer(inner: Rc<Inner>) {
             }
         };
         match wait {
-            Some(delay) => race(runtime::sleep(delay), inner.wakes.stop.notified())
-                .await
-                .into_unit(),
-            None => race(inner.wakes.preparer.notified(), inner.wakes.stop.notified())
-                .await
-                .into_unit(),
+            Some(delay) => race(runtime::sleep(delay), inner.stopped()).await.into_unit(),
+            None => race(inner.wakes.preparer.notified(), inner.stopped()).await.into_unit(),
         }
     }
 }
@@ -75,23 +72,36 @@ pub(crate) async fn run_upkeep(inner: Rc<Inner>) {
             (false, Some(due)) => Some(due - Instant::now()),
             (false, None) => None,
         };
-        let woken = race(inner.wakes.upkeep.notified(), inner.wakes.stop.notified());
+        let woken = race(inner.wakes.upkeep.notified(), inner.stopped());
         match wait {
             // After a failure not even a full page is a reason to hurry.
-            Some(delay) if retry => race(runtime::sleep(delay), inner.wakes.stop.notified())
-                .await
-                .into_unit(),
+            Some(delay) if retry => race(runtime::sleep(delay), inner.stopped()).await.into_unit(),
             Some(delay) => race(runtime::sleep(delay), woken).await.into_unit(),
             None => woken.await.into_unit(),
         }
     }
 }
 
+/// Merges runs of the key index, slowly. Ends at once when the shard closes: half a merge is as good as none.
+pub(crate) async fn run_merger(inner: Rc<Inner>) {
+    let Some(keys) = &inner.keys else { return };
+    while !inner.stopping() {
+        match race(inner.stopped(), keys.merge()).await {
+            Either::First(()) => return,
+            Either::Second(Ok(true)) => {}
+            Either::Second(Ok(false)) => race(inner.wakes.merger.notified(), inner.stopped()).await.into_unit(),
+            Either::Second(Err(error)) => {
+                tracing::warn!(shard = inner.id.get(), %error, "runs of the key index are not merged for now");
+                race(runtime::sleep(RETRY), inner.stopped()).await.into_unit();
+            }
+        }
+    }
+}
+
 /// Looks at the disk and deletes old segments.
 pub(crate) async fn run_retention(inner: Rc<Inner>) {
-    let ages = Ages::new(&inner).await;
     while !inner.stopping() {
-        let full = match inner.retention_round(&ages).await {
+        let full = match inner.retention_round().await {
             Ok(full) => full,
             Err(error) => {
                 tracing::warn!(shard = inner.id.get(), %error, "old segments stay for now");
@@ -103,9 +113,7 @@ pub(crate) async fn run_retention(inner: Rc<Inner>) {
         } else {
             inner.options().retention.interval
         };
-        race(runtime::sleep(delay), inner.wakes.stop.notified())
-            .await
-            .into_unit();
+        race(runtime::sleep(delay), inner.stopped()).await.into_unit();
     }
 }
 
@@ -124,7 +132,9 @@ impl Inner {
         let segment_size = self.layout.segment_size();
         loop {
             let end = self.end();
-            let wanted = self.log.base_of(end) + segment_size + PREPARED_AHEAD.max(segment_size);
+            let wanted = self.log.base_of(end)
+                + segment_size
+                + PREPARED_AHEAD.clamp(segment_size, PREPARED_COUNT_MAX * segment_size);
             let next = self.positions.prepared.get().max(self.log.base_of(end));
             if next >= wanted {
                 return Ok(());
@@ -188,9 +198,7 @@ impl Inner {
         let Some(keys) = &self.keys else { return Ok(()) };
         if keys.wants_write() {
             keys.write_runs().await?;
-        }
-        while keys.merge().await? {
-            runtime::yield_now().await;
+            self.wakes.merger.notify_one();
         }
         self.feed_missing_keys(keys).await;
         Ok(())
@@ -217,16 +225,17 @@ impl Inner {
     /// Takes a checkpoint; no index needs to be fed from below `target`.
     pub(crate) async fn checkpoint_at_least(&self, target: u64, clean: bool) -> Result<(), Error> {
         let _turn = self.wakes.checkpoint_turn.acquire().await;
+        self.check_fence()?;
         self.checkpoint.dirty.set(false);
         let position = self.positions.confirmed.get();
+        // Until more is known, a walk may begin where the confirmed batches end.
+        let end = (position, self.confirmed_crc.get());
         let mut next = self.checkpoint.last.borrow().clone();
         if self.checkpoint.used.get() {
             next.metadata = (self.hooks.snapshot)();
         }
         next.snapshot_position = position;
-        let taken = self
-            .make_checkpoint(&mut next, (position, target.min(position)), clean)
-            .await;
+        let taken = self.make_checkpoint(&mut next, end, target.min(position), clean).await;
         if taken.is_err() {
             self.checkpoint.dirty.set(true);
             return taken;
@@ -241,13 +250,15 @@ impl Inner {
             next.metadata = Vec::new();
         }
         self.checkpoint.last.replace(next);
+        self.wakes.merger.notify_one();
         Ok(())
     }
 
     async fn make_checkpoint(
         &self,
         next: &mut Checkpoint,
-        (position, target): (u64, u64),
+        (position, crc): (u64, u32),
+        target: u64,
         clean: bool,
     ) -> Result<(), Error> {
         self.sync_to(position).await?;
@@ -255,20 +266,20 @@ impl Inner {
         if let Some(keys) = &self.keys {
             start = start.min(keys.checkpoint(target, position).await?);
         }
-        start = start.clamp(self.positions.min.get(), position);
-        let at_end = clean && start == position;
-        let boundary = if at_end {
-            Some((position, self.staging.borrow().chain()))
+        let boundary = if start >= position {
+            Some((position, crc))
         } else {
             self.boundary_below(start)
         };
-        if let Some((boundary, previous_crc)) = boundary {
+        if let Some((boundary, previous_crc)) = boundary.filter(|(boundary, _)| *boundary >= next.start) {
             next.start = boundary;
             next.start_crc = previous_crc;
         }
         next.clean = clean;
         next.synced = self.positions.synced.get();
         next.end = position;
+        next.newest_ms = self.ages.newest_ms(runtime::wall_clock_ms());
+        next.unsynced_max = self.layout.unsynced_reach();
         next.write(&self.layout.shard_dir(self.id)).await
     }
 
@@ -280,7 +291,7 @@ impl Inner {
     }
 
     /// Deletes what may go. Returns whether the disk is too full for appends.
-    async fn retention_round(&self, ages: &Ages) -> Result<bool, Error> {
+    async fn retention_round(&self) -> Result<bool, Error> {
         let retention = &self.options().retention;
         let path = self.log.directory();
         let space = self
@@ -289,17 +300,16 @@ impl Inner {
             .await
             .map_err(Error::io("look at the disk of", path))?;
         let used = space.used_ratio();
-        let hour = ages.hour(retention);
+        let hour = local_hour(retention);
         if used >= retention.force_ratio {
             tracing::warn!(
                 shard = self.id.get(),
                 used_percent = percent(used),
                 "the disk fills up: oldest segments go"
             );
-            self.delete_segments(ages, retention.batch_max, Duration::ZERO).await?;
+            self.delete_segments(retention.batch_max, Duration::ZERO).await?;
         } else if used >= retention.clean_ratio || retention.delete_hours.contains(&hour) {
-            self.delete_segments(ages, retention.batch_max, retention.reserved)
-                .await?;
+            self.delete_segments(retention.batch_max, retention.reserved).await?;
         }
         let full = used >= retention.stop_ratio;
         if full {
@@ -311,9 +321,9 @@ impl Inner {
     }
 
     /// Deletes up to `count` of the oldest segments whose records are all at least `age` old. Returns how many.
-    pub(crate) async fn delete_segments(&self, ages: &Ages, count: usize, age: Duration) -> Result<usize, Error> {
+    pub(crate) async fn delete_segments(&self, count: usize, age: Duration) -> Result<usize, Error> {
         let _turn = self.wakes.checkpoint_turn.acquire().await;
-        let now = ages.now();
+        let now = self.ages.now();
         let age_ms = i64::try_from(age.as_millis()).unwrap_or(i64::MAX);
         let bases = self.log.bases();
         let mut last = None;
@@ -357,6 +367,12 @@ fn percent(ratio: f64) -> u8 {
     percent
 }
 
+/// Hour of the local day.
+fn local_hour(retention: &Retention) -> u8 {
+    let local_minutes = runtime::wall_clock_ms() / 60_000 + i64::from(retention.utc_offset_minutes);
+    u8::try_from((local_minutes / 60).rem_euclid(24)).unwrap_or(0)
+}
+
 /// The time by which ages are judged. It never runs ahead of the monotonic clock by more than [`Ages::LEAP_MAX`], counted from
 /// the newest record of the log at the start, so that a wall clock that jumps years ahead deletes nothing. A broker that was
 /// down, or idle, for long keeps its data a little longer for it.
@@ -370,56 +386,74 @@ pub(crate) struct Ages {
 impl Ages {
     const LEAP_MAX: Duration = Duration::from_secs(3600);
 
-    pub(crate) async fn new(inner: &Inner) -> Ages {
-        let since = Instant::now();
-        let newest = inner.newest_store_time().await;
+    /// Counts from a time of the wall clock, in milliseconds since 1970, at which the newest record was stored.
+    pub(crate) fn new(newest_ms: i64) -> Ages {
         Ages {
-            newest_ms: newest.unwrap_or_else(runtime::wall_clock_ms),
-            since,
+            newest_ms,
+            since: Instant::now(),
             warned: Cell::default(),
         }
     }
 
     /// Milliseconds since 1970.
     fn now(&self) -> i64 {
-        let ahead = self.since.elapsed() + Self::LEAP_MAX;
-        let latest = self
-            .newest_ms
-            .saturating_add(i64::try_from(ahead.as_millis()).unwrap_or(i64::MAX));
         let wall = runtime::wall_clock_ms();
-        if wall > latest && !self.warned.replace(true) {
+        let judged = self.newest_ms(wall);
+        if wall > judged && !self.warned.replace(true) {
             tracing::warn!(
                 wall_clock_ms = wall,
-                judged_by_ms = latest,
+                judged_by_ms = judged,
                 "the wall clock is ahead of the newest message by more than this broker has run: ages are judged by the latter"
             );
         }
-        wall.min(latest)
+        judged
     }
 
-    /// Hour of the local day.
-    fn hour(&self, retention: &Retention) -> u8 {
-        let local_minutes = runtime::wall_clock_ms() / 60_000 + i64::from(retention.utc_offset_minutes);
-        u8::try_from((local_minutes / 60).rem_euclid(24)).unwrap_or(0)
+    /// `wall`, as far as it can be believed.
+    fn newest_ms(&self, wall: i64) -> i64 {
+        let ahead = self.since.elapsed() + Self::LEAP_MAX;
+        wall.min(
+            self.newest_ms
+                .saturating_add(i64::try_from(ahead.as_millis()).unwrap_or(i64::MAX)),
+        )
     }
 }
 
-impl Inner {
-    /// Store time of the newest records that are on the disk, roughly: of the last known batch boundary.
-    async fn newest_store_time(&self) -> Option<i64> {
-        let start = self.boundaries.borrow().back().map(|(start, _)| *start);
-        let start = start.or_else(|| Some(self.log.base_of(self.positions.confirmed.get())))?;
-        let mut walk = crate::log_walk::LogWalk::new(&self.log, self.id, self.layout.store_id());
-        let mut position = start.max(self.positions.min.get());
-        let mut newest = None;
-        // From a segment's begin it may be far to its end; a recent one is good enough.
-        for _ in 0..1000 {
-            let Ok(batch) = walk.batch(position, None).await else {
-                break;
-            };
-            newest = Some(batch.seal.wall_clock_ms);
-            position = batch.next;
-        }
-        newest
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wall_clock_that_jumps_ahead_makes_nothing_old() {
+        let year_ms = 365 * 24 * 3_600_000;
+        let ages = Ages::new(1_000_000_000_000);
+        assert_eq!(ages.newest_ms(1_000_000_000_500), 1_000_000_000_500);
+        assert_eq!(
+            ages.newest_ms(900_000_000_000),
+            900_000_000_000,
+            "nor does one that jumps back"
+        );
+        let judged = ages.newest_ms(1_000_000_000_000 + year_ms);
+        assert!(judged < 1_000_000_000_000 + 2 * 3_600_000, "{judged}");
+    }
+
+    #[test]
+    fn the_hour_is_that_of_the_people_who_run_the_broker() {
+        let hour = |utc_offset_minutes| {
+            local_hour(&Retention {
+                utc_offset_minutes,
+                ..Retention::default()
+            })
+        };
+        assert_eq!((hour(0) + 8) % 24, hour(8 * 60));
+        assert_eq!(hour(-24 * 60), hour(24 * 60));
+    }
+
+    #[test]
+    fn percents_stay_within_what_they_can_be() {
+        assert_eq!(
+            (percent(0.0), percent(0.756), percent(1.0), percent(7.0)),
+            (0, 75, 100, 100)
+        );
     }
 }

@@ -48,14 +48,10 @@ pub(crate) async fn run_writer(inner: Rc<Inner>) {
 pub(crate) async fn run_flusher(inner: Rc<Inner>) {
     while !inner.stopping() {
         if inner.positions.synced.get() == inner.positions.written.get() {
-            race(inner.wakes.flusher.notified(), inner.wakes.stop.notified()).await;
+            race(inner.wakes.flusher.notified(), inner.stopped()).await;
             continue;
         }
-        race(
-            runtime::sleep(inner.options().flush_interval),
-            inner.wakes.stop.notified(),
-        )
-        .await;
+        race(runtime::sleep(inner.options().flush_interval), inner.stopped()).await;
         if inner.sync_to(inner.positions.written.get()).await.is_err() {
             return;
         }

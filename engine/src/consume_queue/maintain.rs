@@ -353,7 +353,8 @@ impl State {
     }
 }
 
-/// Collects floors into pages. Nothing else tells the next offset of a queue without entries, so each page is staged twice.
+/// Collects floors into pages. Nothing else tells the next offset of a queue without entries, so each page is twice
+/// in its file.
 #[derive(Debug)]
 pub(super) struct Floors {
     builder: PageBuilder,
@@ -395,7 +396,11 @@ impl Floors {
         }
         let builder = std::mem::replace(&mut self.builder, PageBuilder::new(self.shard));
         log.stage(builder.clone());
-        let page = log.stage(builder);
+        let mut page = log.stage(builder.clone());
+        if log.next_file(page) == page {
+            // It begins a new file, and outlives the one before.
+            page = log.stage(builder);
+        }
         for slot in self.slots.drain(..) {
             state.queue_mut(slot).named_in = Some(page);
         }

@@ -377,17 +377,19 @@ proptest! {
         let directory = tempfile::tempdir().unwrap();
         on_a_loop(async {
             let mut model = run_steps(&steps, directory.path()).await;
-            for (file, bit) in flips {
+            for (flip, (file, bit)) in flips.into_iter().enumerate() {
+                // The next offset of a queue without records is kept twice. Damage that nobody has read yet may pile up.
+                let only_one = flip == 0;
                 flip_a_bit(directory.path(), file.index(1 << 20), bit.index(1 << 30)).await;
                 let (queues, _) = start(directory.path(), &model).await;
-                check(&queues, &model, true).await;
+                check(&queues, &model, only_one).await;
                 add(&queues, &model.message((0, 0), 1));
                 queues.checkpoint(model.end, model.end).await.unwrap();
-                check(&queues, &model, true).await;
+                check(&queues, &model, only_one).await;
                 drop(queues);
                 // Mended for good: holes were filled, the rest was made again.
                 let (queues, _) = start(directory.path(), &model).await;
-                check(&queues, &model, true).await;
+                check(&queues, &model, only_one).await;
             }
         });
     }

@@ -160,14 +160,18 @@ impl State {
         }
     }
 
-    /// Floors for the queues that only an emptied page named, since their entries went with the log.
+    /// Sees to it that a kept page names each queue that an emptied page named: where there are entries left, the page of the
+    /// last ones; else a floor. (Never a floor above entries: a start that has lost those would not take them back.)
     fn name_again(&mut self, emptied: &[(u32, Bytes)], log_end: u64, log: &super::PageLog) {
         let mut floors = Floors::new(log.shard, log_end);
         for (number, page) in emptied {
             for run in page::runs(page) {
                 let slot = self.slot(run.topic, run.queue_id).map(QueueSlot);
                 let named_here = |slot: &QueueSlot| self.queue(*slot).named_in == Some(*number);
-                if let Some(slot) = slot.filter(named_here) {
+                let Some(slot) = slot.filter(named_here) else { continue };
+                let queue = self.queue_mut(slot);
+                queue.named_in = queue.runs.last().map(|run| run.page);
+                if queue.runs.is_empty() && queue.tail.is_empty() {
                     floors.add(self, slot, log);
                 }
             }
