@@ -15,7 +15,7 @@ pub struct QueueKey {
     /// The shard.
     pub shard: ShardId,
     /// The engine's handle of the queue in that shard.
-    pub slot: u32,
+    pub slot: usize,
 }
 
 /// The pulls a core holds. `P` is what is needed to run the pull again.
@@ -35,7 +35,11 @@ struct Held<P> {
 
 impl<P> Default for HeldPulls<P> {
     fn default() -> Self {
-        HeldPulls { pulls: slab::Slab::new(), by_queue: hash_map(), deadlines: BTreeSet::new() }
+        HeldPulls {
+            pulls: slab::Slab::new(),
+            by_queue: hash_map(),
+            deadlines: BTreeSet::new(),
+        }
     }
 }
 
@@ -56,10 +60,13 @@ impl<P> HeldPulls<P> {
 
     /// Takes out the pulls of a queue for which `wanted` says so, oldest first.
     pub fn take(&mut self, queue: QueueKey, mut wanted: impl FnMut(&P) -> bool) -> Vec<P> {
-        let Some(places) = self.by_queue.get_mut(&queue) else { return Vec::new() };
+        let Some(places) = self.by_queue.get_mut(&queue) else {
+            return Vec::new();
+        };
         let pulls = &self.pulls;
-        let chosen: Vec<usize> =
-            places.extract_if(.., |&mut place| pulls.get(place).is_some_and(|held| wanted(&held.pull))).collect();
+        let chosen: Vec<usize> = places
+            .extract_if(.., |&mut place| pulls.get(place).is_some_and(|held| wanted(&held.pull)))
+            .collect();
         if places.is_empty() {
             self.by_queue.remove(&queue);
         }
@@ -104,7 +111,9 @@ impl<P> HeldPulls<P> {
     }
 
     fn forget_in_queue(&mut self, place: usize) {
-        let Some(queue) = self.pulls.get(place).map(|held| held.queue) else { return };
+        let Some(queue) = self.pulls.get(place).map(|held| held.queue) else {
+            return;
+        };
         if let Some(places) = self.by_queue.get_mut(&queue) {
             places.retain(|&held| held != place);
             if places.is_empty() {
@@ -125,8 +134,11 @@ mod tests {
     use super::*;
     use std::time::Duration;
 
-    fn queue(slot: u32) -> QueueKey {
-        QueueKey { shard: ShardId::ZERO, slot }
+    fn queue(slot: usize) -> QueueKey {
+        QueueKey {
+            shard: ShardId::ZERO,
+            slot,
+        }
     }
 
     #[test]

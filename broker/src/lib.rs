@@ -1,1 +1,35 @@
-//! broker
+//! The broker process.
+
+pub mod attributes;
+pub mod broker;
+pub mod clients;
+pub mod config;
+pub mod consumer_groups;
+pub mod consumer_offsets;
+pub mod control;
+pub mod core;
+pub mod delayed_messages;
+pub mod dispatch;
+pub mod error;
+pub mod handlers;
+pub mod held_pulls;
+pub mod incoming;
+mod lookups;
+pub mod meta;
+pub mod plan;
+pub mod preflight;
+pub mod producer_groups;
+pub mod program;
+pub mod queue_locks;
+pub mod registration;
+pub mod replicas;
+pub mod replies;
+pub mod request;
+pub mod settings;
+pub mod shard;
+pub mod start;
+pub mod stats;
+pub mod storing;
+pub mod subscription_groups;
+pub mod topics;
+pub mod up;

@@ -20,6 +20,20 @@ pub struct SendReplyFields {
     pub trace_on: bool,
 }
 
+impl SendReplyFields {
+    /// Writes the fields of an answer to a send. `place` is queue and queue offset, of a batch those of the first message.
+    pub fn write(&self, header: &mut HeaderWriter<'_>, message_id: &str, place: (i32, i64), unique_id: &str) {
+        header.put("msgId", message_id);
+        header.put_i64("queueId", i64::from(place.0));
+        header.put_i64("queueOffset", place.1);
+        if !unique_id.is_empty() {
+            header.put("transactionId", unique_id);
+        }
+        header.put("MSG_REGION", &self.region);
+        header.put_bool("TRACE_ON", self.trace_on);
+    }
+}
+
 /// One send that waits.
 #[derive(Clone, Debug)]
 pub struct WaitingSend {
@@ -31,8 +45,25 @@ pub struct WaitingSend {
     pub queue_offset: i64,
     /// When the request was accepted: for the latency statistics.
     pub accepted: Instant,
+    /// The answer waits for flush and slaves (property WAIT).
+    pub wait: bool,
     message_id: Range<usize>,
     unique_id: Range<usize>,
+}
+
+impl WaitingSend {
+    /// Appends the answer to a send whose batch could not be stored.
+    pub fn write_failure(&self, remark: &str, out: &mut BytesMut) {
+        let mut header = HeaderWriter::response(
+            out,
+            self.to.serialize,
+            ResponseCode::SERVICE_NOT_AVAILABLE,
+            self.to.opaque,
+        );
+        header.set_remark(remark);
+        let written = header.finish(0);
+        debug_assert!(written.is_ok(), "an error does not fit into a frame: {written:?}");
+    }
 }
 
 /// The sends of one group commit.
@@ -57,17 +88,18 @@ impl WaitingBatch {
     pub fn write(&self, send: &WaitingSend, code: ResponseCode, fields: &SendReplyFields, out: &mut BytesMut) {
         let text = |range: &Range<usize>| self.text.get(range.clone()).unwrap_or_default();
         let mut header = HeaderWriter::response(out, send.to.serialize, code, send.to.opaque);
-        header.put("msgId", text(&send.message_id));
-        header.put_i64("queueId", i64::from(send.queue_id));
-        header.put_i64("queueOffset", send.queue_offset);
-        if !send.unique_id.is_empty() {
-            header.put("transactionId", text(&send.unique_id));
-        }
-        header.put("MSG_REGION", &fields.region);
-        header.put_bool("TRACE_ON", fields.trace_on);
+        fields.write(
+            &mut header,
+            text(&send.message_id),
+            (send.queue_id, send.queue_offset),
+            text(&send.unique_id),
+        );
         // The fields of this answer are a few hundred bytes, far below what a frame may hold.
         let written = header.finish(0);
-        debug_assert!(written.is_ok(), "an answer to a send does not fit into a frame: {written:?}");
+        debug_assert!(
+            written.is_ok(),
+            "an answer to a send does not fit into a frame: {written:?}"
+        );
     }
 }
 
@@ -86,13 +118,18 @@ impl WaitingSends {
         batch: u64,
         to: ReplyTo,
         (queue_id, queue_offset): (i32, i64),
-        accepted: Instant,
+        (accepted, wait): (Instant, bool),
         write_message_ids: impl FnOnce(&mut String),
         unique_id: &str,
     ) {
         if self.batches.back().is_none_or(|last| last.batch != batch) {
             let (text, sends) = self.spare.take().unwrap_or_default();
-            self.batches.push_back(WaitingBatch { batch, since: accepted, text, sends });
+            self.batches.push_back(WaitingBatch {
+                batch,
+                since: accepted,
+                text,
+                sends,
+            });
         }
         let Some(waiting) = self.batches.back_mut() else { return };
         let start = waiting.text.len();
@@ -105,6 +142,7 @@ impl WaitingSends {
             queue_id,
             queue_offset,
             accepted,
+            wait,
             message_id: start..middle,
             unique_id: middle..end,
         });
@@ -114,6 +152,21 @@ impl WaitingSends {
     pub fn take_until(&mut self, batch: u64) -> Option<WaitingBatch> {
         self.batches.front().filter(|oldest| oldest.batch <= batch)?;
         self.batches.pop_front()
+    }
+
+    /// Takes the sends of a batch out that do not wait for flush and slaves; `None` if there are none.
+    pub fn take_unwaiting(&mut self, batch: u64) -> Option<WaitingBatch> {
+        let waiting = self.batches.iter_mut().find(|waiting| waiting.batch == batch)?;
+        if waiting.sends.iter().all(|send| send.wait) {
+            return None;
+        }
+        let sends = waiting.sends.extract_if(.., |send| !send.wait).collect();
+        Some(WaitingBatch {
+            batch,
+            since: waiting.since,
+            text: waiting.text.clone(),
+            sends,
+        })
     }
 
     /// Takes out the oldest batch if it has waited since before `limit`.
@@ -130,7 +183,9 @@ impl WaitingSends {
 
     /// Gives the buffers of an answered batch back.
     pub fn recycle(&mut self, answered: WaitingBatch) {
-        let WaitingBatch { mut text, mut sends, .. } = answered;
+        let WaitingBatch {
+            mut text, mut sends, ..
+        } = answered;
         // One huge batch must not keep its buffers for ever.
         if text.capacity() <= 256 * 1024 {
             text.clear();

@@ -1,6 +1,7 @@
 //! A request on its way through the cores, and the way back of its answer.
 
 use protocol::frame::{Frame, Serialize};
+use protocol::model::QueueId;
 use protocol::request_code::RequestCode;
 use remoting::ConnectionId;
 use std::net::SocketAddr;
@@ -12,6 +13,8 @@ pub struct Request {
     pub origin: Origin,
     /// What was sent.
     pub frame: Frame,
+    /// The queue that the core it came by chose for a client that left it to the broker.
+    pub chosen_queue: Option<QueueId>,
 }
 
 /// The connection a request came by.
@@ -23,6 +26,8 @@ pub struct Origin {
     pub connection: ConnectionId,
     /// The client's address: becomes the born host of what it sends.
     pub peer: SocketAddr,
+    /// It counts against the connection's bound of requests in flight until it is answered. Pulls do not: they may be held.
+    pub counted: bool,
 }
 
 /// All that is needed to answer a request later.

@@ -4,18 +4,31 @@
 //! [`Shard::append`] and are acknowledged when [`Hooks::on_commit`] tells of their group commit; they come out by
 //! [`Shard::read_hot`] and [`Shard::read`].
 
+mod append;
+mod checkpoint;
 pub mod consume_queue;
+mod control_record;
 mod error;
 mod index_file;
+mod inner;
 pub mod key_index;
+mod log_walk;
 mod message;
 mod options;
 mod page_cache;
 mod read;
+mod reader;
 mod recovery;
+mod segmented_log;
 mod shard;
+mod staging;
 mod stats;
 mod store;
+mod tail_cache;
+#[cfg(test)]
+mod tests;
+mod upkeep;
+mod writer;
 
 pub use consume_queue::{Entry, QueueSlot};
 pub use error::{AppendError, Error, FenceReason, ReadError};

@@ -118,7 +118,7 @@ impl StoreOptions {
             queue_cache_bytes: 16 << 20,
             key_index: true,
             staged_bytes_max: 64 << 20,
-            unsynced_bytes_max: 1 << 30,
+            unsynced_bytes_max: 256 << 20,
             in_memory_distance: 1 << 30,
             limit_in_memory: TransferLimit {
                 bytes: 256 << 10,

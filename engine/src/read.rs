@@ -3,7 +3,7 @@
 use crate::QueueSlot;
 use bytes::Bytes;
 use protocol::model::QueueOffset;
-use std::rc::Rc;
+use std::sync::Arc;
 
 /// Which messages of a queue are wanted.
 #[derive(Clone, Debug)]
@@ -17,7 +17,7 @@ pub struct ReadRequest {
     /// Most bytes of records, if the reader has a limit of its own. The first message is given whatever its size.
     pub max_bytes: Option<usize>,
     /// Tag hashes that are wanted; `None` takes all. Other tags may have the same hash: the reader looks at the tags again.
-    pub filter: Option<Rc<[i64]>>,
+    pub filter: Option<Arc<[i64]>>,
 }
 
 impl ReadRequest {

@@ -77,6 +77,14 @@ impl StoreLayout {
         &self.0.options
     }
 
+    /// Bytes of a shard's log behind what is durable that may have been written when everything stops.
+    pub(crate) fn unsynced_reach(&self) -> u64 {
+        let options = self.options();
+        // What was staged before the limit was met, the batch that passed it, and what its segment had no room for.
+        let staged = (options.staged_bytes_max + crate::staging::RECORD_SIZE_MAX) as u64;
+        options.unsynced_bytes_max.saturating_add(staged.saturating_mul(2))
+    }
+
     /// The directory of a shard's segments.
     #[must_use]
     pub fn commitlog_dir(&self, shard: ShardId) -> PathBuf {

@@ -21,6 +21,7 @@ pub enum ExtText<'a> {
 impl<'a> ExtText<'a> {
     /// The text; allocates only if it had an escape.
     #[must_use]
+    #[inline]
     pub fn into_cow(self) -> Cow<'a, str> {
         match self {
             Self::Plain(text) => Cow::Borrowed(text),

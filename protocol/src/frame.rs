@@ -15,7 +15,7 @@ use thiserror::Error;
 
 use crate::ext::ExtFields;
 use crate::header_binary::{self, BinaryExt};
-use crate::header_json::{self, JsonExt};
+use crate::header_json::{self, ExtIndex, JsonExt};
 use crate::language::Language;
 use crate::request_code::RequestCode;
 use crate::response_code::ResponseCode;
@@ -110,6 +110,8 @@ pub(crate) struct HeaderInfo {
     pub(crate) flag: i32,
     pub(crate) remark: Option<Range<usize>>,
     pub(crate) ext: Option<Range<usize>>,
+    /// Of a JSON header.
+    pub(crate) index: ExtIndex,
 }
 
 /// A frame whose header has been checked.
@@ -195,12 +197,12 @@ impl Frame {
     /// The fields of this code's header.
     #[must_use]
     pub fn ext(&self) -> ExtFields<'_> {
-        let Some(raw) = self.info.ext.clone().and_then(|span| self.header.get(span)) else {
+        let Some(span) = self.info.ext.clone() else {
             return ExtFields::Empty;
         };
         match self.serialize {
-            Serialize::Json => ExtFields::Json(JsonExt::new(raw)),
-            Serialize::Binary => ExtFields::Binary(BinaryExt::new(raw)),
+            Serialize::Json => ExtFields::Json(JsonExt::new(&self.header, &self.info.index, span.start)),
+            Serialize::Binary => ExtFields::Binary(BinaryExt::new(self.header.get(span).unwrap_or_default())),
         }
     }
 
@@ -466,6 +468,14 @@ mod tests {
         assert!(matches!(json(&nested(1_000_000)), Err(FrameError::Json { .. })));
         let keys = |count: usize| format!("{{{}}}", vec!["\"k\":1"; count].join(","));
         assert!(json(&keys(256)).is_ok());
+        let ext = |count: usize| format!("{{\"extFields\":{}}}", keys(count));
+        for count in [19, 20, 21, 255] {
+            assert_eq!(
+                json(&ext(count)).unwrap().ext().count(),
+                count,
+                "with and without the index"
+            );
+        }
         assert!(matches!(json(&keys(257)), Err(FrameError::Json { .. })));
         assert!(matches!(
             json("{\"code\":3000000000}"),

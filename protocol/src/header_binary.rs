@@ -36,6 +36,7 @@ pub(crate) fn scan(header: &[u8]) -> Result<HeaderInfo, FrameError> {
         flag,
         remark: some(remark),
         ext: some(ext),
+        ..HeaderInfo::default()
     })
 }
 
@@ -105,7 +106,8 @@ impl<'a> Reader<'a> {
 
     #[inline]
     fn text(&self, span: Range<usize>) -> Cow<'a, str> {
-        String::from_utf8_lossy(self.bytes.get(span).unwrap_or_default())
+        let bytes = self.bytes.get(span).unwrap_or_default();
+        core::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
     }
 }
 

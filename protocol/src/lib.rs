@@ -3,6 +3,7 @@
 //! A connection's bytes become a [`frame::Frame`]; its ext fields become one of the types in [`header`], its body one of those in
 //! [`body`] or a run of records ([`message::record`]). [`header_writer::HeaderWriter`] goes the other way.
 
+pub mod body;
 pub(crate) mod codes;
 pub mod ext;
 pub mod frame;

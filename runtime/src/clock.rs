@@ -3,6 +3,7 @@
 //! Leases, timeouts and latencies use [`Instant`]; only what users see or RocketMQ stores (born and store timestamps,
 //! delivery times, retention) uses the wall clock, which may jump.
 
+use crate::world::simulated;
 use std::ops::{Add, Sub};
 use std::sync::OnceLock;
 use std::time::Duration;
@@ -15,6 +16,9 @@ impl Instant {
     /// Now, by the monotonic clock.
     #[must_use]
     pub fn now() -> Instant {
+        if let Some(here) = simulated() {
+            return Instant(here.world.now());
+        }
         Instant(u64::try_from(process_start().elapsed().as_nanos()).unwrap_or(u64::MAX))
     }
 
@@ -28,6 +32,10 @@ impl Instant {
     #[must_use]
     pub fn as_nanos(self) -> u64 {
         self.0
+    }
+
+    pub(crate) fn from_nanos(nanos: u64) -> Instant {
+        Instant(nanos)
     }
 
     pub(crate) fn to_tokio(self) -> tokio::time::Instant {
@@ -57,6 +65,9 @@ impl Sub for Instant {
 /// Milliseconds since 1970 by the wall clock, as RocketMQ stores them.
 #[must_use]
 pub fn wall_clock_ms() -> i64 {
+    if let Some(here) = simulated() {
+        return here.wall_clock_ms();
+    }
     let since = std::time::SystemTime::now()
         .duration_since(std::time::UNIX_EPOCH)
         .unwrap_or_default();

@@ -2,7 +2,6 @@
 
 use crate::probe::IoPath;
 use crate::ring;
-use crate::world::FileAccess;
 use std::future::Future;
 use std::io;
 use std::sync::Arc;
@@ -10,6 +9,9 @@ use std::sync::Arc;
 /// The CPUs this process may run on (a container may have been given only some), lowest first.
 #[must_use]
 pub fn allowed_cpus() -> Vec<usize> {
+    if let Some(here) = crate::world::simulated() {
+        return (0..here.cores()).collect();
+    }
     let Ok(set) = rustix::thread::sched_getaffinity(None) else {
         return vec![0];
     };
@@ -32,26 +34,30 @@ pub struct CoreOptions {
 /// Runs `work(core)` on an event loop of its own for each core, and returns when all have ended, with their outcomes in
 /// the order of the cores.
 ///
+/// The calling thread waits meanwhile, so a simulated node cannot call this: [`crate::sim::Simulation::start_cores`] takes
+/// the same closure and makes each core a group of tasks of the node.
+///
 /// # Errors
-/// When a thread or an event loop cannot be made.
+/// When a thread or an event loop cannot be made; `Unsupported` inside a simulated node.
 pub fn run_cores<T, F, W>(options: &CoreOptions, work: W) -> io::Result<Vec<T>>
 where
     T: Send + 'static,
     F: Future<Output = T>,
     W: Fn(usize) -> F + Send + Sync + 'static,
 {
+    refuse_in_simulation()?;
     let work = Arc::new(work);
     let cpus = allowed_cpus();
     let threads = (0..options.cores)
         .map(|core| {
             let work = Arc::clone(&work);
             let cpu = options.pin.then(|| cpus[core % cpus.len()]);
-            let access = access(&options.io);
+            let io = options.io.clone();
             std::thread::Builder::new().name(format!("core-{core}")).spawn(move || {
                 if let Some(cpu) = cpu {
                     pin(cpu);
                 }
-                ring::run(access, async move { work(core).await })
+                run(&io, async move { work(core).await })
             })
         })
         .collect::<io::Result<Vec<_>>>()?;
@@ -64,16 +70,36 @@ where
 /// Runs `work` on an event loop of the calling thread: name server, tools, tests.
 ///
 /// # Errors
-/// When the event loop cannot be made.
+/// When the event loop cannot be made; `Unsupported` inside a simulated node, whose event loop runs already.
 pub fn run_here<F: Future>(io: &IoPath, work: F) -> io::Result<F::Output> {
-    ring::run(access(io), work)
+    refuse_in_simulation()?;
+    run(io, work)
 }
 
-fn access(io: &IoPath) -> FileAccess {
-    match io {
-        IoPath::Ring => FileAccess::Ring,
-        IoPath::Blocking(_refusal) => FileAccess::Blocking,
+fn refuse_in_simulation() -> io::Result<()> {
+    if crate::world::is_simulated() {
+        return Err(io::Error::new(
+            io::ErrorKind::Unsupported,
+            "a simulated node has its event loop already; start it by Simulation::start or Simulation::start_cores",
+        ));
     }
+    Ok(())
+}
+
+/// Runs `work` on a new event loop of this thread, with a ring beside it if `io` says so.
+fn run<F: Future>(io: &IoPath, work: F) -> io::Result<F::Output> {
+    let runtime = tokio::runtime::Builder::new_current_thread()
+        .enable_all()
+        .max_blocking_threads(4)
+        .build()?;
+    let tasks = tokio::task::LocalSet::new();
+    runtime.block_on(tasks.run_until(async {
+        let _ring = match io {
+            IoPath::Ring => Some(ring::install()?),
+            IoPath::Blocking(_refusal) => None,
+        };
+        Ok(work.await)
+    }))
 }
 
 fn pin(cpu: usize) {

@@ -70,18 +70,22 @@ impl fmt::Display for Refusal {
 /// Tries to make a ring like the ones the cores will use.
 #[must_use]
 pub fn probe() -> IoPath {
-    let mut builder = io_uring::IoUring::<io_uring::squeue::Entry, io_uring::cqueue::Entry>::builder();
-    builder.setup_coop_taskrun();
-    match builder.build(256) {
+    if crate::world::is_simulated() {
+        return IoPath::Ring;
+    }
+    match crate::ring::build() {
         Ok(_ring) => IoPath::Ring,
-        Err(error) => IoPath::Blocking(explain(&error)),
+        Err(error) => {
+            let disabled = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").unwrap_or_default();
+            IoPath::Blocking(explain(&error, disabled.trim()))
+        }
     }
 }
 
-fn explain(error: &io::Error) -> Refusal {
+/// Why the ring was refused with `error`, where kernel.io_uring_disabled reads `disabled` (empty: the kernel has no such
+/// setting).
+fn explain(error: &io::Error, disabled: &str) -> Refusal {
     use rustix::io::Errno;
-    let disabled = std::fs::read_to_string("/proc/sys/kernel/io_uring_disabled").unwrap_or_default();
-    let disabled = disabled.trim();
     match error.raw_os_error().map(Errno::from_raw_os_error) {
         Some(Errno::PERM | Errno::ACCESS) if !matches!(disabled, "" | "0") => Refusal::Sysctl(disabled.to_owned()),
         Some(Errno::PERM | Errno::ACCESS) => Refusal::Seccomp,
@@ -93,5 +97,59 @@ fn explain(error: &io::Error) -> Refusal {
             Refusal::Memlock(limit.unwrap_or(u64::MAX))
         }
         _ => Refusal::Other(error.to_string()),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use rustix::io::Errno;
+
+    fn explained(errno: Errno, disabled: &str) -> Refusal {
+        explain(&io::Error::from_raw_os_error(errno.raw_os_error()), disabled)
+    }
+
+    #[test]
+    fn a_denial_is_the_sysctls_if_that_is_set_and_a_security_modules_otherwise() {
+        for denial in [Errno::PERM, Errno::ACCESS] {
+            assert_eq!(explained(denial, "2"), Refusal::Sysctl("2".to_owned()));
+            assert_eq!(explained(denial, "1"), Refusal::Sysctl("1".to_owned()));
+            assert_eq!(explained(denial, "0"), Refusal::Seccomp);
+            assert_eq!(explained(denial, ""), Refusal::Seccomp);
+        }
+    }
+
+    #[test]
+    fn an_unknown_call_or_flag_is_an_old_kernel_and_names_its_release() {
+        for errno in [Errno::NOSYS, Errno::INVAL] {
+            let Refusal::KernelTooOld(release) = explained(errno, "") else {
+                panic!("{errno} is not taken for an old kernel");
+            };
+            assert!(release.starts_with(|first: char| first.is_ascii_digit()), "{release}");
+        }
+    }
+
+    #[test]
+    fn no_memory_is_the_limit_of_locked_memory() {
+        assert!(matches!(explained(Errno::NOMEM, "0"), Refusal::Memlock(_)));
+    }
+
+    #[test]
+    fn anything_else_is_told_as_the_kernel_told_it() {
+        let refusal = explained(Errno::NFILE, "0");
+        assert!(refusal.to_string().contains("Too many open files"), "{refusal}");
+    }
+
+    #[test]
+    fn every_refusal_that_can_be_mended_says_how() {
+        for refusal in [
+            Refusal::KernelTooOld("4.18.0".to_owned()),
+            Refusal::Sysctl("2".to_owned()),
+            Refusal::Seccomp,
+            Refusal::Memlock(65_536),
+        ] {
+            let line = IoPath::Blocking(refusal).to_string();
+            assert!(line.contains("fix: "), "{line}");
+        }
     }
 }

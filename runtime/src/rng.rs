@@ -1,5 +1,6 @@
 //! Randomness. Not for secrets.
 
+use crate::world::simulated;
 use std::cell::RefCell;
 
 thread_local! {
@@ -9,6 +10,9 @@ thread_local! {
 /// A uniformly random number.
 #[must_use]
 pub fn random_u64() -> u64 {
+    if let Some(here) = simulated() {
+        return here.random(|rng| rng.u64(..));
+    }
     RNG.with_borrow_mut(|rng| rng.u64(..))
 }
 
@@ -16,8 +20,10 @@ pub fn random_u64() -> u64 {
 #[must_use]
 pub fn random_below(bound: u64) -> u64 {
     if bound == 0 {
-        0
-    } else {
-        RNG.with_borrow_mut(|rng| rng.u64(..bound))
+        return 0;
     }
+    if let Some(here) = simulated() {
+        return here.random(|rng| rng.u64(..bound));
+    }
+    RNG.with_borrow_mut(|rng| rng.u64(..bound))
 }

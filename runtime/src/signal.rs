@@ -7,6 +7,10 @@ use std::io;
 /// # Errors
 /// When the handlers cannot be installed.
 pub async fn terminated() -> io::Result<&'static str> {
+    if crate::world::is_simulated() {
+        crate::sim::task::terminated().await;
+        return Ok("SIGTERM");
+    }
     use tokio::signal::unix::{SignalKind, signal};
     let mut terminate = signal(SignalKind::terminate())?;
     let mut interrupt = signal(SignalKind::interrupt())?;

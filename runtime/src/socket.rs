@@ -1,12 +1,20 @@
 //! TCP sockets of one core.
 
+use crate::sim::socket::{SimListener, SimStream};
+use crate::world::{is_simulated, simulated};
 use bytes::BytesMut;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 
 /// A listening socket. With `shared`, every core binds the same address and the kernel spreads connections over them.
 #[derive(Debug)]
-pub struct TcpListener(tokio::net::TcpListener);
+pub struct TcpListener(Listener);
+
+#[derive(Debug)]
+enum Listener {
+    Real(tokio::net::TcpListener),
+    Simulated(SimListener),
+}
 
 impl TcpListener {
     /// Listens on `address`. `shared`: other sockets of this process may listen there too (SO_REUSEPORT).
@@ -14,6 +22,11 @@ impl TcpListener {
     /// # Errors
     /// When the address is taken or not of this machine.
     pub fn bind(address: SocketAddr, shared: bool) -> io::Result<TcpListener> {
+        if let Some(here) = simulated() {
+            return Ok(TcpListener(Listener::Simulated(SimListener::bind(
+                &here, address, shared,
+            )?)));
+        }
         let socket = socket2::Socket::new(
             socket2::Domain::for_address(address),
             socket2::Type::STREAM,
@@ -24,7 +37,8 @@ impl TcpListener {
         socket.set_reuse_port(shared)?;
         socket.bind(&address.into())?;
         socket.listen(1024)?;
-        Ok(TcpListener(tokio::net::TcpListener::from_std(socket.into())?))
+        let listener = tokio::net::TcpListener::from_std(socket.into())?;
+        Ok(TcpListener(Listener::Real(listener)))
     }
 
     /// The next connection and where it comes from.
@@ -32,9 +46,17 @@ impl TcpListener {
     /// # Errors
     /// As accept(2): some errors (no file descriptor left) pass, so callers wait and go on.
     pub async fn accept(&self) -> io::Result<(TcpStream, SocketAddr)> {
-        let (stream, peer) = self.0.accept().await?;
-        stream.set_nodelay(true)?;
-        Ok((TcpStream(stream), peer))
+        match &self.0 {
+            Listener::Real(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                stream.set_nodelay(true)?;
+                Ok((TcpStream(Stream::Real(stream)), peer))
+            }
+            Listener::Simulated(listener) => {
+                let (stream, peer) = listener.accept().await?;
+                Ok((TcpStream(Stream::Simulated(stream)), peer))
+            }
+        }
     }
 
     /// The address it listens on, with the port that was given for port 0.
@@ -42,13 +64,22 @@ impl TcpListener {
     /// # Errors
     /// As getsockname(2).
     pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        match &self.0 {
+            Listener::Real(listener) => listener.local_addr(),
+            Listener::Simulated(listener) => listener.local_address(),
+        }
     }
 }
 
 /// A connection. Reading and writing take `&self`, so that one task can read while another writes.
 #[derive(Debug)]
-pub struct TcpStream(tokio::net::TcpStream);
+pub struct TcpStream(Stream);
+
+#[derive(Debug)]
+enum Stream {
+    Real(tokio::net::TcpStream),
+    Simulated(SimStream),
+}
 
 impl TcpStream {
     /// Connects to `address`.
@@ -56,9 +87,13 @@ impl TcpStream {
     /// # Errors
     /// As connect(2). Callers set their own time limit.
     pub async fn connect(address: SocketAddr) -> io::Result<TcpStream> {
+        if is_simulated() {
+            let stream = SimStream::connect(address).await?;
+            return Ok(TcpStream(Stream::Simulated(stream)));
+        }
         let stream = tokio::net::TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(TcpStream(stream))
+        Ok(TcpStream(Stream::Real(stream)))
     }
 
     /// Appends what has arrived to the spare capacity of `buffer` (which must not be zero) and returns how many bytes
@@ -67,9 +102,13 @@ impl TcpStream {
     /// # Errors
     /// As read(2).
     pub async fn read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
+        let stream = match &self.0 {
+            Stream::Real(stream) => stream,
+            Stream::Simulated(stream) => return stream.read(buffer).await,
+        };
         loop {
-            match self.0.try_read_buf(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => self.0.readable().await?,
+            match stream.try_read_buf(buffer) {
+                Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.readable().await?,
                 done => return done,
             }
         }
@@ -80,7 +119,10 @@ impl TcpStream {
     /// # Errors
     /// `WouldBlock` when the socket takes nothing: await [`TcpStream::writable`]; else as writev(2).
     pub fn try_write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
-        self.0.try_write_vectored(parts)
+        match &self.0 {
+            Stream::Real(stream) => stream.try_write_vectored(parts),
+            Stream::Simulated(stream) => stream.try_write(parts),
+        }
     }
 
     /// Waits until the socket may take bytes.
@@ -88,7 +130,10 @@ impl TcpStream {
     /// # Errors
     /// When the connection is broken.
     pub async fn writable(&self) -> io::Result<()> {
-        self.0.writable().await
+        match &self.0 {
+            Stream::Real(stream) => stream.writable().await,
+            Stream::Simulated(stream) => stream.writable().await,
+        }
     }
 
     /// The other end.
@@ -96,7 +141,10 @@ impl TcpStream {
     /// # Errors
     /// As getpeername(2).
     pub fn peer_address(&self) -> io::Result<SocketAddr> {
-        self.0.peer_addr()
+        match &self.0 {
+            Stream::Real(stream) => stream.peer_addr(),
+            Stream::Simulated(stream) => stream.peer_address(),
+        }
     }
 
     /// This end.
@@ -104,12 +152,20 @@ impl TcpStream {
     /// # Errors
     /// As getsockname(2).
     pub fn local_address(&self) -> io::Result<SocketAddr> {
-        self.0.local_addr()
+        match &self.0 {
+            Stream::Real(stream) => stream.local_addr(),
+            Stream::Simulated(stream) => stream.local_address(),
+        }
     }
 
     /// Ends both directions; what the peer sends after that is lost.
     pub fn shut_down(&self) {
-        // The peer may have gone first, and there is nobody left to tell.
-        let _gone_already = rustix::net::shutdown(&self.0, rustix::net::Shutdown::Both);
+        match &self.0 {
+            Stream::Real(stream) => {
+                // The peer may have gone first, and there is nobody left to tell.
+                let _gone_already = rustix::net::shutdown(stream, rustix::net::Shutdown::Both);
+            }
+            Stream::Simulated(stream) => stream.shut_down(),
+        }
     }
 }

@@ -47,6 +47,7 @@ headers! {
 
     /// 201: one page of the subscription groups.
     GetAllSubscriptionGroupRequest {
+        /// First group of the page; clients before 5.3.4 send no field at all and want every group.
         group_seq "groupSeq": Option<i32>,
         /// JSON of the version that the asker has.
         data_version "dataVersion": Option<String>,
@@ -55,7 +56,8 @@ headers! {
 
     /// Answer to 201.
     GetAllSubscriptionGroupResponse {
-        total_group_num "totalGroupNum": Option<i32>,
+        /// Java must see it; brokers before 5.3.4 leave it out.
+        total_group_num "totalGroupNum": i32 = 0,
     }
 
     /// 352: settings of one subscription group.

@@ -270,7 +270,7 @@ headers! {
         /// `ip:port` of the client that sent the reply.
         born_host "bornHost": String,
         store_host "storeHost": String,
-        store_timestamp "storeTimestamp": i64 = 0,
+        store_timestamp "storeTimestamp": i64,
     }
 
     /// 36: a consumer could not handle a message and wants it again later.

@@ -13,7 +13,7 @@ headers! {
         /// `SINGLE_TAG` or `MULTI_TAG`.
         topic_filter_type "topicFilterType": String,
         topic_sys_flag "topicSysFlag": Option<i32>,
-        order "order": bool = false,
+        order "order": bool,
         /// Edits, joined by commas: `+key=value`, `-key`.
         attributes "attributes": Option<String>,
         force "force": Option<bool>,
@@ -36,6 +36,7 @@ headers! {
 
     /// 21: one page of the topics.
     GetAllTopicConfigRequest {
+        /// First topic of the page; clients before 5.3.4 send no field at all and want every topic.
         topic_seq "topicSeq": Option<i32>,
         /// JSON of the version that the asker has.
         data_version "dataVersion": Option<String>,
@@ -44,6 +45,7 @@ headers! {
 
     /// Answer to 21.
     GetAllTopicConfigResponse {
-        total_topic_num "totalTopicNum": Option<i32>,
+        /// Java must see it; brokers before 5.3.4 leave it out.
+        total_topic_num "totalTopicNum": i32 = 0,
     }
 }

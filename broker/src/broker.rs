@@ -1,0 +1,305 @@
+//! One broker: what it is made of, in the order in which it starts and stops.
+//!
+//! Start: the store is locked; every core opens its shards and takes its own metadata back; core 0 takes the control
+//! tables back and gives every core its replica; every core listens; core 0 registers with the name servers.
+//! Stop: core 0 leaves the name servers, so that clients go elsewhere; every core stops listening, lets the requests that
+//! are under way end, and closes its shards with a clean checkpoint.
+
+use crate::control::Control;
+use crate::core::{CONTROL_CORE, Core, CoreMessage, ShardMap};
+use crate::delayed_messages;
+use crate::dispatch::Service;
+use crate::handlers::pull;
+use crate::meta::Meta;
+use crate::registration;
+use crate::replicas::Replicas;
+use crate::settings::Settings;
+use crate::shard::CoreShard;
+use engine::{Hooks, MetaRecord, Shard, StoreLayout};
+use protocol::model::ShardId;
+use remoting::{Connections, Limits};
+use runtime::TcpListener;
+use runtime::mailbox::Mailboxes;
+use runtime::sync::Notify;
+use std::cell::OnceCell;
+use std::net::SocketAddr;
+use std::rc::{Rc, Weak};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::time::Duration;
+
+/// Requests that one core may be behind with before others answer its clients `[OVERLOAD]`.
+const MAILBOX_CAPACITY: usize = 65_536;
+/// How long connections get to take their last answers when the broker stops.
+const DRAIN_LIMIT: Duration = Duration::from_secs(3);
+
+/// Why a broker does not start.
+#[derive(Debug, thiserror::Error)]
+pub enum StartError {
+    /// The configuration.
+    #[error("{0}")]
+    Config(String),
+    /// The store.
+    #[error(transparent)]
+    Store(#[from] engine::Error),
+    /// What the store's metadata says cannot be read.
+    #[error("the metadata of shard {shard} cannot be read: {cause}")]
+    Metadata {
+        /// The shard.
+        shard: ShardId,
+        /// What is wrong.
+        cause: String,
+    },
+    /// A port.
+    #[error("cannot listen on {address}: {source}; is another broker running? listenPort={} and the port two below are needed", address.port())]
+    Listen {
+        /// The address.
+        address: SocketAddr,
+        /// What the system said.
+        source: std::io::Error,
+    },
+}
+
+/// All that the cores of one broker share: it crosses threads, nothing else of the broker does.
+#[derive(Debug)]
+pub struct Broker {
+    settings: Arc<Settings>,
+    layout: StoreLayout,
+    map: ShardMap,
+    mailboxes: Mailboxes<CoreMessage>,
+    /// Cores that have opened their shards; cores that listen; cores that have stopped.
+    opened: Steps,
+    listening: Steps,
+    stopped: Steps,
+    stop: Notify,
+    ready: Notify,
+}
+
+impl Broker {
+    /// A broker on a store that has been prepared, to run on `cores` cores.
+    #[must_use]
+    pub fn new(settings: Settings, layout: StoreLayout, cores: usize) -> Arc<Broker> {
+        let map = ShardMap::new(layout.shards(), cores);
+        Arc::new(Broker {
+            settings: Arc::new(settings),
+            layout,
+            map,
+            mailboxes: Mailboxes::new(cores, MAILBOX_CAPACITY),
+            opened: Steps::default(),
+            listening: Steps::default(),
+            stopped: Steps::default(),
+            stop: Notify::new(),
+            ready: Notify::new(),
+        })
+    }
+
+    /// Asks the broker to stop; [`Broker::run_core`] then returns on every core.
+    pub fn stop(&self) {
+        self.stop.notify_one();
+    }
+
+    /// Waits until the broker serves and has told the name servers so. For one waiter.
+    pub async fn ready(&self) {
+        self.ready.notified().await;
+    }
+
+    /// Runs one core until the broker stops. All cores must run, each on an event loop of its own.
+    ///
+    /// # Errors
+    /// When the shards cannot be opened or the ports are taken: the other cores then wait for ever, so the process must
+    /// end.
+    pub async fn run_core(self: Arc<Self>, index: usize) -> Result<(), StartError> {
+        let control = (index == CONTROL_CORE).then(|| Control::new(&self.settings));
+        let connections = Connections::new(self.limits());
+        let post = self.mailboxes.post(index);
+        let core = Core::new(
+            self.map,
+            Arc::clone(&self.settings),
+            post,
+            connections,
+            Replicas::default(),
+            control.clone(),
+        );
+        runtime::spawn(run_post(Rc::clone(&core)));
+        runtime::spawn(Rc::clone(&core).run_inbox());
+        let shards = self.open_shards(&core).await?;
+        core.set_shards(shards);
+        self.opened.done(&core, self.map.cores()).await;
+        if let Some(control) = &control {
+            control.publish_all(&core);
+        }
+        // Deltas of the control tables are ahead of this in every mailbox.
+        self.listening.done(&core, self.map.cores()).await;
+        self.listen(&core)?;
+        runtime::spawn(pull::expire_held_pulls(Rc::clone(&core)));
+        delayed_messages::start(&core);
+        for shard in core.own_shards() {
+            runtime::spawn(Rc::clone(shard).keep_consumer_offsets());
+        }
+        if let Some(control) = control {
+            self.run_control(&core, &control).await;
+        }
+        self.stopped.done(&core, self.map.cores()).await;
+        close(&core).await
+    }
+
+    async fn run_control(&self, core: &Rc<Core>, control: &Rc<Control>) {
+        let registration = registration::start(core, control);
+        control.start_upkeep(core);
+        registration.first_round().await;
+        self.ready.notify_one();
+        self.stop.notified().await;
+        registration.leave().await;
+    }
+
+    /// Opens the shards of a core and takes back what their metadata says.
+    async fn open_shards(&self, core: &Rc<Core>) -> Result<Vec<Option<Rc<CoreShard>>>, StartError> {
+        let mut shards: Vec<Option<Rc<CoreShard>>> = self.map.shards().shards().map(|_shard| None).collect();
+        for id in self.map.shards_of(core.index) {
+            let opened: Rc<OnceCell<Rc<CoreShard>>> = Rc::default();
+            let hooks = hooks(&Rc::downgrade(core), &opened, &self.settings, id);
+            let (engine, recovered) = Shard::open(&self.layout, id, hooks).await?;
+            let shard = CoreShard::new(id, engine, self.layout.options().in_memory_distance);
+            take_back(core, &shard, &recovered.metadata)?;
+            for damage in &recovered.damage {
+                tracing::error!(shard = id.get(), from = %damage.from, to = %damage.to, reason = damage.reason, "the store is damaged");
+            }
+            let first = opened.set(Rc::clone(&shard));
+            assert!(first.is_ok(), "shard {id} was opened twice");
+            if let Some(place) = shards.get_mut(id.index()) {
+                *place = Some(shard);
+            }
+        }
+        Ok(shards)
+    }
+
+    fn listen(&self, core: &Rc<Core>) -> Result<(), StartError> {
+        let config = &self.settings.config;
+        for (port, fast) in [(config.listen_port, false), (config.vip_port(), true)] {
+            let address = format!("{}:{port}", config.bind_address);
+            let address: SocketAddr = address
+                .parse()
+                .map_err(|error| StartError::Config(format!("bindAddress makes {address}: {error}")))?;
+            let listener = TcpListener::bind(address, true).map_err(|source| StartError::Listen { address, source })?;
+            let service = Service::new(Rc::clone(core), fast);
+            runtime::spawn(remoting::serve(listener, core.connections.clone(), service));
+        }
+        Ok(())
+    }
+
+    fn limits(&self) -> Limits {
+        let idle = Duration::from_secs(self.settings.config.server_channel_max_idle_time_seconds);
+        Limits {
+            idle,
+            ..Limits::default()
+        }
+    }
+}
+
+/// Cores that wait for each other.
+#[derive(Debug, Default)]
+struct Steps {
+    cores: AtomicUsize,
+    all: Notify,
+}
+
+impl Steps {
+    /// This core is here; returns when all are. The last one wakes the others through their mailboxes' order.
+    async fn done(&self, _core: &Core, cores: usize) {
+        let waiting = self.all.notified();
+        if self.cores.fetch_add(1, Ordering::AcqRel) + 1 == cores {
+            self.all.notify_waiters();
+        } else if self.cores.load(Ordering::Acquire) < cores {
+            waiting.await;
+        }
+    }
+}
+
+async fn run_post(core: Rc<Core>) {
+    core.run_post().await;
+}
+
+/// What the engine tells the broker about a shard. The core and the shard are there only after the shard is open.
+fn hooks(core: &Weak<Core>, opened: &Rc<OnceCell<Rc<CoreShard>>>, settings: &Arc<Settings>, id: ShardId) -> Hooks {
+    let (commit_core, commit_shard) = (core.clone(), Rc::clone(opened));
+    let (written_core, written_shard) = (core.clone(), Rc::clone(opened));
+    let (snapshot_core, snapshot_shard) = (core.clone(), Rc::clone(opened));
+    let settings = Arc::clone(settings);
+    Hooks {
+        on_commit: Box::new(move |commit| {
+            if let (Some(core), Some(shard)) = (commit_core.upgrade(), commit_shard.get()) {
+                shard.on_commit(&core, commit);
+            }
+        }),
+        on_written: Box::new(move |batch| {
+            if let (Some(core), Some(shard)) = (written_core.upgrade(), written_shard.get()) {
+                shard.on_written(&core, batch);
+            }
+        }),
+        snapshot: Box::new(move || match (snapshot_core.upgrade(), snapshot_shard.get()) {
+            (Some(core), Some(shard)) => snapshot(&core, shard, id),
+            _ => Vec::new(),
+        }),
+        tag_hash: Box::new(move |record| delayed_messages::tag_hash_of(&settings, record)),
+    }
+}
+
+/// The metadata of one shard as records; shard 0 has the control tables too.
+fn snapshot(core: &Core, shard: &CoreShard, id: ShardId) -> Vec<MetaRecord> {
+    let mut records: Vec<Meta> = shard
+        .consumer_offsets
+        .borrow()
+        .snapshot()
+        .into_iter()
+        .map(Meta::ConsumerOffsets)
+        .collect();
+    records.push(Meta::DelayProgress(shard.delayed.progress()));
+    if id == ShardId::ZERO
+        && let Some(control) = core.control()
+    {
+        records.extend(control.snapshot());
+    }
+    records.iter().map(Meta::to_record).collect()
+}
+
+/// Takes back what a shard's metadata says, in its order.
+fn take_back(core: &Rc<Core>, shard: &CoreShard, records: &[MetaRecord]) -> Result<(), StartError> {
+    let unreadable = |cause: String| StartError::Metadata { shard: shard.id, cause };
+    for record in records {
+        let meta = Meta::decode(record.kind, &record.payload).map_err(|error| unreadable(error.to_string()))?;
+        match meta {
+            Meta::ConsumerOffsets(changes) => shard.consumer_offsets.borrow_mut().apply(&changes),
+            Meta::ConsumerOffsetsRemoved(removed) => shard.consumer_offsets.borrow_mut().apply_removed(&removed),
+            Meta::DelayProgress(levels) => shard.delayed.apply(&levels),
+            table => match core.control() {
+                Some(control) => control.take_back(table),
+                None => {
+                    return Err(unreadable(
+                        "a control table stands outside of shard 0's core".to_owned(),
+                    ));
+                }
+            },
+        }
+    }
+    Ok(())
+}
+
+async fn close(core: &Rc<Core>) -> Result<(), StartError> {
+    for shard in core.own_shards() {
+        // What the last commits of consumers said must last too.
+        if let Err(error) = shard.save_consumer_offsets().await {
+            tracing::warn!(shard = shard.id.get(), %error, "consumer offsets were not saved at the end");
+        }
+    }
+    for shard in core.own_shards() {
+        // Sends under way get their answers.
+        if let Err(error) = shard.engine.flush().await {
+            tracing::warn!(shard = shard.id.get(), %error, "the last messages were not made durable");
+        }
+    }
+    core.connections.close_all("the broker stops", DRAIN_LIMIT).await;
+    for shard in core.own_shards() {
+        shard.engine.close().await?;
+    }
+    Ok(())
+}

@@ -1,0 +1,168 @@
+//! What a configuration means for the engine and the event loops.
+
+use crate::config::{BrokerConfig, FlushDiskType, IoPathChoice};
+use engine::{FlushMode, Retention, StoreOptions, TransferLimit};
+use runtime::core::CoreOptions;
+use runtime::probe::{IoPath, Refusal};
+use std::time::Duration;
+
+/// A store has at most so many shards, a broker at most so many cores.
+const SHARDS_MAX: usize = 64;
+
+/// How the event loops run.
+///
+/// # Errors
+/// When `ioPath=io_uring` and io_uring is refused: why, and the fix.
+pub fn core_options(config: &BrokerConfig) -> Result<CoreOptions, String> {
+    let io = match (config.io_path, runtime::probe::probe()) {
+        (IoPathChoice::Blocking, _) => IoPath::Blocking(Refusal::Configured),
+        (IoPathChoice::Ring, IoPath::Blocking(refusal)) => {
+            return Err(format!("ioPath=io_uring cannot be had: {refusal}"));
+        }
+        (IoPathChoice::Auto | IoPathChoice::Ring, found) => found,
+    };
+    let cores = match usize::from(config.cores) {
+        0 => runtime::core::allowed_cpus().len(),
+        chosen => chosen,
+    };
+    Ok(CoreOptions {
+        cores: cores.clamp(1, SHARDS_MAX),
+        pin: config.pin_cores,
+        io,
+    })
+}
+
+/// How the store is kept. Shards and segment size are of a new store only: one that exists keeps its own.
+#[must_use]
+pub fn store_options(config: &BrokerConfig, cores: usize) -> StoreOptions {
+    let shards = match usize::from(config.shards) {
+        0 => cores,
+        chosen => chosen,
+    };
+    let shards = u8::try_from(shards.clamp(1, SHARDS_MAX)).unwrap_or(1);
+    StoreOptions {
+        commitlog_dir: config.commitlog_directory(),
+        segment_size: config.mapped_file_size_commit_log,
+        flush: match config.flush_disk_type {
+            FlushDiskType::AsyncFlush => FlushMode::Async,
+            FlushDiskType::SyncFlush => FlushMode::Sync,
+        },
+        flush_interval: Duration::from_millis(config.flush_interval_commit_log_ms),
+        retention: retention(config),
+        tail_cache_bytes: config.tail_cache_bytes,
+        cold_cache_bytes: config.cold_cache_bytes,
+        key_index: config.message_index_enable,
+        in_memory_distance: in_memory_distance(config, shards),
+        limit_in_memory: TransferLimit {
+            bytes: size(config.max_transfer_bytes_on_message_in_memory),
+            messages: size(config.max_transfer_count_on_message_in_memory),
+        },
+        limit_on_disk: TransferLimit {
+            bytes: size(config.max_transfer_bytes_on_message_in_disk),
+            messages: size(config.max_transfer_count_on_message_in_disk),
+        },
+        ..StoreOptions::new(&config.store_path_root_dir, shards)
+    }
+}
+
+fn retention(config: &BrokerConfig) -> Retention {
+    let ratio = |percent: u32| f64::from(percent) / 100.0;
+    Retention {
+        reserved: Duration::from_secs(config.file_reserved_time_hours.saturating_mul(3600)),
+        delete_hours: config.delete_hours(),
+        utc_offset_minutes: runtime::machine::utc_offset_minutes(),
+        clean_ratio: ratio(config.disk_max_used_space_ratio),
+        // A full disk refuses sends long before this: nothing young is ever deleted.
+        force_ratio: if config.clean_file_forcibly_enable {
+            ratio(config.disk_space_clean_forcibly_ratio)
+        } else {
+            1.0
+        },
+        stop_ratio: ratio(config.disk_space_warning_level_ratio),
+        interval: Duration::from_millis(config.clean_resource_interval_ms),
+        batch_max: size(config.delete_file_batch_max),
+    }
+}
+
+/// Bytes from the end of each shard's log within which records count as in memory.
+fn in_memory_distance(config: &BrokerConfig, shards: u8) -> u64 {
+    /// What a machine is taken to have that does not tell.
+    const MEMORY_UNKNOWN: u64 = 2 << 30;
+    let memory = runtime::machine::memory().unwrap_or(MEMORY_UNKNOWN);
+    memory / 100 * u64::from(config.access_message_in_memory_max_ratio) / u64::from(shards)
+}
+
+fn size(number: u32) -> usize {
+    usize::try_from(number).unwrap_or(usize::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::config::{Machine, Sources};
+    use std::path::{Path, PathBuf};
+
+    fn config(text: &str) -> BrokerConfig {
+        let machine = Machine {
+            cpus: 2,
+            host_name: "host".to_owned(),
+            home: PathBuf::from("/home/mq"),
+            address: None,
+            namesrv_addr: None,
+            rocketmq_home: None,
+        };
+        let file = Some((Path::new("b.conf"), text.as_bytes()));
+        BrokerConfig::load(&Sources {
+            file,
+            options: &[],
+            machine: &machine,
+        })
+        .unwrap()
+        .0
+    }
+
+    #[test]
+    fn a_store_has_a_shard_for_each_core_unless_told_otherwise() {
+        assert_eq!(store_options(&config(""), 3).shards, 3);
+        assert_eq!(store_options(&config("shards=8"), 3).shards, 8);
+        assert_eq!(store_options(&config(""), 1000).shards, 64);
+    }
+
+    #[test]
+    fn keys_of_the_store_reach_the_engine_in_its_units() {
+        let text = "storePathRootDir=/data/a\nstorePathCommitLog=/fast/a\nflushDiskType=SYNC_FLUSH\nfileReservedTime=48\n\
+                    deleteWhen=03;15\ndiskMaxUsedSpaceRatio=70\nflushIntervalCommitLog=250\nmappedFileSizeCommitLog=67108864\n\
+                    messageIndexEnable=false\nmaxTransferCountOnMessageInDisk=9\ndeleteFileBatchMax=3";
+        let options = store_options(&config(text), 1);
+        assert_eq!(options.root, Path::new("/data/a"));
+        assert_eq!(options.commitlog_dir.as_deref(), Some(Path::new("/fast/a")));
+        assert_eq!(options.flush, FlushMode::Sync);
+        assert_eq!(options.flush_interval, Duration::from_millis(250));
+        assert_eq!(options.segment_size, 64 << 20);
+        assert!(!options.key_index);
+        assert_eq!(
+            options.limit_on_disk,
+            TransferLimit {
+                bytes: 65_536,
+                messages: 9
+            }
+        );
+        let retention = &options.retention;
+        assert_eq!(retention.reserved, Duration::from_secs(48 * 3600));
+        assert_eq!(retention.delete_hours, [3, 15]);
+        assert!((retention.clean_ratio - 0.7).abs() < 1e-9 && (retention.force_ratio - 0.85).abs() < 1e-9);
+        assert_eq!(retention.batch_max, 3);
+        let keep = store_options(&config("cleanFileForciblyEnable=false"), 1).retention;
+        assert!((keep.force_ratio - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_io_path_is_what_was_chosen() {
+        let options = core_options(&config("ioPath=blocking\ncores=3\npinCores=true")).unwrap();
+        assert_eq!(
+            (options.io, options.cores, options.pin),
+            (IoPath::Blocking(Refusal::Configured), 3, true)
+        );
+        assert_eq!(core_options(&config("")).unwrap().io, runtime::probe::probe());
+    }
+}

@@ -1,0 +1,222 @@
+//! Tells every name server that this broker is there, and with which topics.
+//!
+//! Registered in full every registerNameServerPeriod and whenever a topic has changed (changes of one moment share a
+//! registration); a light heartbeat every brokerHeartbeatInterval keeps the route alive in between, and notices a name
+//! server that has come back, which is registered with at once. Name servers are equals: each is told on its own, and one
+//! that does not answer delays no other.
+
+use crate::control::Control;
+use crate::core::Core;
+use crate::settings::Settings;
+use bytes::Bytes;
+use protocol::body::register::{RegisterBrokerBody, body_crc32};
+use protocol::header::Header;
+use protocol::header::name_server::{BrokerHeartbeatRequest, RegisterBrokerRequest, UnregisterBrokerRequest};
+use protocol::request_code::RequestCode;
+use protocol::response_code::ResponseCode;
+use remoting::{NoRequests, RpcClient};
+use runtime::sync::Notify;
+use std::cell::RefCell;
+use std::collections::BTreeMap;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// RocketMQ's bounds of registerNameServerPeriod.
+const PERIOD_MIN: Duration = Duration::from_secs(10);
+const PERIOD_MAX: Duration = Duration::from_secs(60);
+/// How long leaving may take: a broker that stops does not wait for a name server that is gone.
+const LEAVE_LIMIT: Duration = Duration::from_secs(1);
+/// How long the first round may delay "boot success" when a name server does not answer.
+const FIRST_ROUND_LIMIT: Duration = Duration::from_secs(3);
+
+/// The registration of a broker; lives on core 0.
+#[derive(Debug)]
+pub struct Registration {
+    core: Rc<Core>,
+    control: Rc<Control>,
+    rpc: RpcClient,
+    /// By name server: whether the last registration went well.
+    registered: RefCell<BTreeMap<String, bool>>,
+    first: Notify,
+}
+
+/// Starts to register, and goes on until [`Registration::leave`].
+#[must_use]
+pub fn start(core: &Rc<Core>, control: &Rc<Control>) -> Rc<Registration> {
+    let registration = Rc::new(Registration {
+        core: Rc::clone(core),
+        control: Rc::clone(control),
+        rpc: RpcClient::new(core.connections.clone(), Rc::new(NoRequests)),
+        registered: RefCell::default(),
+        first: Notify::new(),
+    });
+    runtime::spawn(Rc::clone(&registration).run());
+    runtime::spawn(Rc::clone(&registration).beat());
+    registration
+}
+
+impl Registration {
+    /// Waits until every name server was told once, or has had its time.
+    pub async fn first_round(&self) {
+        let _late = runtime::timeout(FIRST_ROUND_LIMIT, self.first.notified()).await;
+    }
+
+    /// Leaves all name servers, so that clients go to other brokers.
+    pub async fn leave(&self) {
+        let settings = self.core.settings();
+        let leave = settings.config.name_servers().into_iter().map(|address| {
+            let rpc = self.rpc.clone();
+            let header = UnregisterBrokerRequest {
+                broker_name: settings.config.broker_name.clone(),
+                broker_addr: settings.store_host.to_string(),
+                cluster_name: settings.config.broker_cluster_name.clone(),
+                broker_id: settings.config.broker_id,
+            };
+            runtime::spawn(async move {
+                let fill = |out: &mut protocol::header_writer::HeaderWriter<'_>| header.encode(out);
+                let left = rpc
+                    .invoke(
+                        &address,
+                        RequestCode::UNREGISTER_BROKER,
+                        fill,
+                        Bytes::new(),
+                        LEAVE_LIMIT,
+                    )
+                    .await;
+                if let Err(error) = left {
+                    tracing::warn!(name_server = address, %error, "could not leave");
+                }
+            })
+        });
+        let leaving: Vec<_> = leave.collect();
+        for one in leaving {
+            let _ended = one.await;
+        }
+    }
+
+    async fn run(self: Rc<Self>) {
+        loop {
+            self.register_everywhere().await;
+            self.first.notify_one();
+            let period = Duration::from_millis(self.core.settings().config.register_name_server_period_ms);
+            let changed = self.control.topics_changed.notified();
+            let _whichever = runtime::timeout(period.clamp(PERIOD_MIN, PERIOD_MAX), changed).await;
+        }
+    }
+
+    /// Registers with every name server at the same time.
+    async fn register_everywhere(self: &Rc<Self>) {
+        let settings = self.core.settings();
+        let body = Bytes::from(self.body(&settings));
+        let told: Vec<_> = settings
+            .config
+            .name_servers()
+            .into_iter()
+            .map(|address| {
+                let (this, body) = (Rc::clone(self), body.clone());
+                runtime::spawn(async move { this.register(address, body).await })
+            })
+            .collect();
+        for one in told {
+            let _ended = one.await;
+        }
+    }
+
+    fn body(&self, settings: &Settings) -> Vec<u8> {
+        let body = RegisterBrokerBody {
+            topic_config_serialize_wrapper: self.control.topics_to_register(settings),
+            ..RegisterBrokerBody::default()
+        };
+        body.encode(settings.config.compressed_register)
+    }
+
+    async fn register(&self, address: String, body: Bytes) {
+        let settings = self.core.settings();
+        let header = register_header(&settings, &body);
+        let limit = Duration::from_millis(settings.config.register_broker_timeout_ms);
+        let fill = |out: &mut protocol::header_writer::HeaderWriter<'_>| header.encode(out);
+        let answer = self
+            .rpc
+            .invoke(&address, RequestCode::REGISTER_BROKER, fill, body, limit)
+            .await;
+        let outcome = match answer {
+            Ok(frame) if frame.response_code() == ResponseCode::SUCCESS => Ok(()),
+            Ok(frame) => Err(format!(
+                "{}: {}",
+                frame.response_code(),
+                frame.remark().as_deref().unwrap_or("no remark")
+            )),
+            Err(error) => Err(error.to_string()),
+        };
+        let before = self.registered.borrow_mut().insert(address.clone(), outcome.is_ok());
+        match outcome {
+            Ok(()) if before != Some(true) => tracing::info!(name_server = address, "registered"),
+            Err(error) if before != Some(false) => tracing::warn!(name_server = address, error, "not registered"),
+            _ => {}
+        }
+    }
+
+    /// Says that the broker lives; registers again where a name server does not know it.
+    async fn beat(self: Rc<Self>) {
+        loop {
+            let settings = self.core.settings();
+            runtime::sleep(Duration::from_millis(settings.config.broker_heartbeat_interval_ms)).await;
+            for address in settings.config.name_servers() {
+                let known = self.registered.borrow().get(&address).copied().unwrap_or(false);
+                let connected = self.rpc.open_connection(&address).is_some();
+                if known && connected {
+                    self.beat_once(&settings, &address).await;
+                } else if known || self.rpc.connection(&address).await.is_ok() {
+                    // It was restarted, or was not there before: it has to be told everything.
+                    let body = Bytes::from(self.body(&settings));
+                    runtime::spawn({
+                        let this = Rc::clone(&self);
+                        async move { this.register(address, body).await }
+                    });
+                }
+            }
+        }
+    }
+
+    async fn beat_once(&self, settings: &Settings, address: &str) {
+        let header = BrokerHeartbeatRequest {
+            cluster_name: settings.config.broker_cluster_name.clone(),
+            broker_addr: settings.store_host.to_string(),
+            broker_name: settings.config.broker_name.clone(),
+            broker_id: Some(settings.config.broker_id),
+            epoch: None,
+            max_offset: None,
+            confirm_offset: None,
+            heartbeat_timeout_mills: Some(heartbeat_timeout_ms(settings)),
+            election_priority: None,
+        };
+        let fill = |out: &mut protocol::header_writer::HeaderWriter<'_>| header.encode(out);
+        // Oneway, as RocketMQ's brokers do: an answer says nothing that the connection does not.
+        if let Err(error) = self
+            .rpc
+            .notify(address, RequestCode::BROKER_HEARTBEAT, fill, Bytes::new())
+            .await
+        {
+            tracing::debug!(name_server = address, %error, "no heartbeat");
+        }
+    }
+}
+
+fn heartbeat_timeout_ms(settings: &Settings) -> i64 {
+    i64::try_from(settings.config.broker_not_active_timeout_ms).unwrap_or(i64::MAX)
+}
+
+fn register_header(settings: &Settings, body: &[u8]) -> RegisterBrokerRequest {
+    let config = &settings.config;
+    RegisterBrokerRequest {
+        broker_name: config.broker_name.clone(),
+        broker_addr: settings.store_host.to_string(),
+        cluster_name: config.broker_cluster_name.clone(),
+        ha_server_addr: settings.ha_host.to_string(),
+        broker_id: config.broker_id,
+        heartbeat_timeout_millis: Some(heartbeat_timeout_ms(settings)),
+        enable_acting_master: Some(false),
+        compressed: config.compressed_register,
+        body_crc32: body_crc32(body),
+    }
+}

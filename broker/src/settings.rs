@@ -1,0 +1,166 @@
+//! What handlers need of the configuration, worked out once. Replaced as a whole when the configuration changes.
+
+use crate::config::BrokerConfig;
+use crate::incoming::AddedProperties;
+use crate::replicas::{PERM_READ, PERM_WRITE};
+use crate::replies::SendReplyFields;
+use std::net::SocketAddr;
+use std::time::Duration;
+
+/// What handlers need of the configuration.
+#[derive(Clone, Debug)]
+pub struct Settings {
+    /// The configuration itself.
+    pub config: BrokerConfig,
+    /// brokerIP1 and listenPort: where clients reach this broker, and part of every message id.
+    pub store_host: SocketAddr,
+    /// brokerIP2 and haListenPort.
+    pub ha_host: SocketAddr,
+    /// brokerPermission.
+    pub permission: i32,
+    /// maxMessageSize, in bytes.
+    pub max_message_size: usize,
+    /// What every stored message gets.
+    pub added_properties: AddedProperties,
+    /// What every answer to a send has.
+    pub send_reply: SendReplyFields,
+    /// syncFlushTimeout.
+    pub sync_flush_timeout: Duration,
+    /// shortPollingTimeMills.
+    pub short_polling_time: Duration,
+    /// messageDelayLevel.
+    pub delay_levels: DelayLevels,
+    /// defaultQueryMaxNum: most messages that a query by unique key gives.
+    pub query_max: usize,
+    /// maxMsgsNumBatch: most messages that a query by key gives.
+    pub query_max_by_key: usize,
+    /// channelExpiredTimeout: a client that is silent for this long is gone.
+    pub client_expiry: Duration,
+}
+
+impl Settings {
+    /// Works a configuration out.
+    ///
+    /// # Errors
+    /// An address or a list of delay levels that is none; the configuration's own checks find that earlier.
+    pub fn new(config: BrokerConfig) -> Result<Settings, String> {
+        let address = |key: &str, text: String| {
+            text.parse::<SocketAddr>()
+                .map_err(|error| format!("{key} makes the address {text}, which is none: {error}"))
+        };
+        let ms = Duration::from_millis;
+        let count = |number: u32| usize::try_from(number).unwrap_or(usize::MAX);
+        Ok(Settings {
+            store_host: address("brokerIP1", config.broker_address())?,
+            ha_host: address("brokerIP2", config.ha_server_address())?,
+            permission: i32::try_from(config.broker_permission).unwrap_or(0),
+            max_message_size: count(config.max_message_size),
+            added_properties: AddedProperties::new(&config.region_id, config.trace_on, &config.broker_cluster_name),
+            send_reply: SendReplyFields {
+                region: config.region_id.clone(),
+                trace_on: config.trace_on,
+            },
+            sync_flush_timeout: ms(config.sync_flush_timeout_ms),
+            short_polling_time: ms(config.short_polling_time_ms),
+            delay_levels: DelayLevels::parse(&config.message_delay_level)
+                .map_err(|error| format!("messageDelayLevel={}: {error}", config.message_delay_level))?,
+            query_max: count(config.default_query_max_num),
+            query_max_by_key: count(config.max_msgs_num_batch),
+            client_expiry: ms(config.channel_expired_timeout_ms),
+            config,
+        })
+    }
+
+    /// Whether this broker takes messages (brokerPermission).
+    #[must_use]
+    pub fn writable(&self) -> bool {
+        self.permission & PERM_WRITE != 0
+    }
+
+    /// Whether this broker gives messages (brokerPermission).
+    #[must_use]
+    pub fn readable(&self) -> bool {
+        self.permission & PERM_READ != 0
+    }
+}
+
+/// The delay levels: level 1 is the first.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct DelayLevels(Vec<Duration>);
+
+impl DelayLevels {
+    /// Reads messageDelayLevel: `1s 5s 10s 30s 1m … 2h`.
+    ///
+    /// # Errors
+    /// Names the part that is no number with one of the units s, m, h, d.
+    pub fn parse(text: &str) -> Result<DelayLevels, String> {
+        let levels: Result<Vec<Duration>, String> = text.split_whitespace().map(parse_level).collect();
+        let levels = levels?;
+        if levels.is_empty() {
+            Err("there is no level in it".to_owned())
+        } else {
+            Ok(DelayLevels(levels))
+        }
+    }
+
+    /// How many there are.
+    #[must_use]
+    pub fn count(&self) -> i32 {
+        i32::try_from(self.0.len()).unwrap_or(i32::MAX)
+    }
+
+    /// A level that exists: one above the highest means the highest.
+    #[must_use]
+    pub fn clamp(&self, level: i32) -> i32 {
+        level.clamp(1, self.count())
+    }
+
+    /// How long messages of a level are delayed.
+    #[must_use]
+    pub fn delay(&self, level: i32) -> Duration {
+        let index = usize::try_from(self.clamp(level) - 1).unwrap_or(0);
+        self.0.get(index).copied().unwrap_or_default()
+    }
+}
+
+fn parse_level(text: &str) -> Result<Duration, String> {
+    let wrong = || format!("{text:?} is no delay; write a number and one of s, m, h, d, as in 30s");
+    let (unit_at, unit) = text.char_indices().last().ok_or_else(wrong)?;
+    let number: u64 = text
+        .get(..unit_at)
+        .and_then(|digits| digits.parse().ok())
+        .ok_or_else(wrong)?;
+    let seconds = match unit {
+        's' => 1,
+        'm' => 60,
+        'h' => 3600,
+        'd' => 86_400,
+        _ => return Err(wrong()),
+    };
+    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wrong)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn rocketmqs_default_levels_are_read() {
+        let levels = DelayLevels::parse("1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h").unwrap();
+        assert_eq!(levels.count(), 18);
+        assert_eq!(levels.delay(1), Duration::from_secs(1));
+        assert_eq!(levels.delay(18), Duration::from_secs(7200));
+        assert_eq!(
+            levels.delay(99),
+            levels.delay(18),
+            "a level above the highest means the highest"
+        );
+    }
+
+    #[test]
+    fn a_level_that_is_no_delay_is_named() {
+        assert!(DelayLevels::parse("1s 5x").unwrap_err().contains("5x"));
+        assert!(DelayLevels::parse("").is_err());
+        assert!(DelayLevels::parse("ä").is_err());
+    }
+}

@@ -1,0 +1,101 @@
+//! From a checked configuration to a broker that runs, and to its end.
+
+use crate::broker::Broker;
+use crate::config::BrokerConfig;
+use crate::core::CONTROL_CORE;
+use crate::plan;
+use crate::program::START_FAILED;
+use crate::settings::Settings;
+use runtime::core::CoreOptions;
+use std::future::Future;
+use std::io::Write as _;
+use std::sync::Arc;
+
+/// A broker whose store is locked and whose cores do not run yet.
+#[derive(Debug)]
+pub struct Prepared {
+    broker: Arc<Broker>,
+    cores: CoreOptions,
+}
+
+/// Opens the store of a broker.
+///
+/// # Errors
+/// A store that is in use, of another format, or in a directory that cannot be used; an I/O path that cannot be had.
+pub fn prepare(config: BrokerConfig) -> Result<Prepared, String> {
+    let cores = plan::core_options(&config)?;
+    tracing::info!("{}", cores.io);
+    let store = plan::store_options(&config, cores.cores);
+    let layout = runtime::core::run_here(&cores.io, engine::prepare_store(&store))
+        .map_err(|error| format!("cannot make an event loop: {error}"))?
+        .map_err(|error| error.to_string())?;
+    let settings = Settings::new(config)?;
+    Ok(Prepared {
+        broker: Broker::new(settings, layout, cores.cores),
+        cores,
+    })
+}
+
+impl Prepared {
+    /// Runs the broker until somebody calls [`Broker::stop`]; `beside` runs beside it, on the core that owns the control tables.
+    /// When a core fails the process ends, since the others cannot go on without it.
+    ///
+    /// # Errors
+    /// When an event loop cannot be made.
+    pub fn run<F>(self, beside: impl Fn(Arc<Broker>) -> F + Send + Sync + 'static) -> Result<(), String>
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let Prepared { broker, cores } = self;
+        let work = move |core| {
+            let broker = Arc::clone(&broker);
+            let beside = (core == CONTROL_CORE).then(|| beside(Arc::clone(&broker)));
+            async move {
+                if let Some(beside) = beside {
+                    runtime::spawn(beside);
+                }
+                if let Err(error) = broker.run_core(core).await {
+                    complain(&format!("mqbroker: core {core}: {error}\n"));
+                    std::process::exit(START_FAILED.into());
+                }
+            }
+        };
+        let ended = runtime::core::run_cores(&cores, work);
+        ended
+            .map(drop)
+            .map_err(|error| format!("cannot make an event loop: {error}"))
+    }
+}
+
+/// Stops a broker when the process is asked to stop.
+pub async fn stop_on_signal(broker: Arc<Broker>) {
+    match runtime::signal::terminated().await {
+        Ok(signal) => tracing::info!(signal, "the broker stops"),
+        Err(error) => {
+            tracing::error!(%error, "cannot wait for signals: the broker can be ended by SIGKILL alone");
+            return;
+        }
+    }
+    broker.stop();
+}
+
+/// Logs to standard error, from `info` on.
+pub fn log_to_standard_error() {
+    tracing_subscriber::fmt()
+        .with_writer(std::io::stderr)
+        .with_max_level(tracing::Level::INFO)
+        .with_ansi(false)
+        .init();
+}
+
+/// Writes to standard output.
+pub fn say(text: &str) {
+    let mut out = std::io::stdout();
+    // Nobody may be reading any more, which is no reason to end.
+    let _closed_pipe = out.write_all(text.as_bytes()).and_then(|()| out.flush());
+}
+
+/// Writes to standard error.
+pub fn complain(text: &str) {
+    let _closed_pipe = std::io::stderr().write_all(text.as_bytes());
+}

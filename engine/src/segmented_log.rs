@@ -1,0 +1,292 @@
+//! The files of one shard's log: segments of one size, named by the 20 decimal digits of their first position.
+//!
+//! A segment is made whole (allocated, its name durable) before anything is written into it, so a write never meets a full
+//! disk, and a sync never needs the directory.
+
+use crate::error::Error;
+use bytes::Bytes;
+use runtime::file::{self, DiskSpace};
+use runtime::{File, OpenOptions};
+use std::cell::{Cell, RefCell};
+use std::collections::BTreeMap;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::rc::Rc;
+
+/// One file of the log.
+#[derive(Debug)]
+pub(crate) struct Segment {
+    /// Position of its first byte.
+    pub(crate) base: u64,
+    path: PathBuf,
+    file: RefCell<Option<Rc<File>>>,
+    /// Store time of its first record, once somebody has looked.
+    pub(crate) first_store_time: Cell<Option<i64>>,
+}
+
+impl Segment {
+    pub(crate) fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// Its file, opened at the first use.
+    pub(crate) async fn file(&self) -> io::Result<Rc<File>> {
+        if let Some(file) = &*self.file.borrow() {
+            return Ok(Rc::clone(file));
+        }
+        let opened = Rc::new(File::open(&self.path, OpenOptions::read_write()).await?);
+        Ok(Rc::clone(self.file.borrow_mut().get_or_insert(opened)))
+    }
+
+    /// Writes `parts` one behind the other; `position` is one of the log.
+    pub(crate) async fn write(&self, position: u64, parts: &[Bytes]) -> io::Result<()> {
+        #[cfg(test)]
+        faults::on_write()?;
+        self.file().await?.write_at(position - self.base, parts).await
+    }
+
+    pub(crate) async fn sync(&self) -> io::Result<()> {
+        #[cfg(test)]
+        faults::on_sync().await?;
+        self.file().await?.sync_data().await
+    }
+}
+
+/// All segments of a shard's log. No borrow outlives a call.
+#[derive(Debug)]
+pub(crate) struct SegmentedLog {
+    directory: PathBuf,
+    segment_size: u64,
+    segments: RefCell<BTreeMap<u64, Rc<Segment>>>,
+}
+
+impl SegmentedLog {
+    /// Finds the segments in `directory`, which is made if it is not there.
+    pub(crate) async fn open(directory: PathBuf, segment_size: u64) -> Result<SegmentedLog, Error> {
+        file::create_directory(&directory)
+            .await
+            .map_err(Error::io("make the directory", &directory))?;
+        let paths = file::list(&directory).await.map_err(Error::io("list", &directory))?;
+        let log = SegmentedLog {
+            directory,
+            segment_size,
+            segments: RefCell::default(),
+        };
+        for path in paths {
+            match base_of_name(&path) {
+                Some(base) if base % segment_size == 0 => log.insert(base, path),
+                _ => tracing::warn!(path = %path.display(), "no segment of this log; left alone"),
+            }
+        }
+        Ok(log)
+    }
+
+    fn insert(&self, base: u64, path: PathBuf) {
+        let segment = Segment {
+            base,
+            path,
+            file: RefCell::default(),
+            first_store_time: Cell::default(),
+        };
+        self.segments.borrow_mut().insert(base, Rc::new(segment));
+    }
+
+    pub(crate) fn directory(&self) -> &Path {
+        &self.directory
+    }
+
+    /// Position of the first byte of the segment that a position lies in.
+    pub(crate) fn base_of(&self, position: u64) -> u64 {
+        position - position % self.segment_size
+    }
+
+    /// Position behind the segment that a position lies in.
+    pub(crate) fn end_of(&self, position: u64) -> u64 {
+        self.base_of(position) + self.segment_size
+    }
+
+    /// The segment that a position lies in.
+    pub(crate) fn get(&self, position: u64) -> Option<Rc<Segment>> {
+        self.segments.borrow().get(&self.base_of(position)).cloned()
+    }
+
+    /// The first segment that begins at `position` or later.
+    pub(crate) fn first_from(&self, position: u64) -> Option<Rc<Segment>> {
+        self.segments
+            .borrow()
+            .range(position..)
+            .next()
+            .map(|(_, segment)| Rc::clone(segment))
+    }
+
+    /// Positions of all segments, in order.
+    pub(crate) fn bases(&self) -> Vec<u64> {
+        self.segments.borrow().keys().copied().collect()
+    }
+
+    pub(crate) fn len(&self) -> usize {
+        self.segments.borrow().len()
+    }
+
+    /// Position of the first segment.
+    pub(crate) fn min(&self) -> Option<u64> {
+        self.segments.borrow().keys().next().copied()
+    }
+
+    /// Makes the segment that begins at `base`, with all its space, if it is not there.
+    pub(crate) async fn prepare(&self, base: u64) -> Result<(), Error> {
+        assert!(base.is_multiple_of(self.segment_size), "no segment begins at {base}");
+        if self.segments.borrow().contains_key(&base) {
+            return Ok(());
+        }
+        let path = self.directory.join(format!("{base:020}"));
+        if let Err(error) = self.make(&path).await {
+            // A segment without its space must not be found at the next start.
+            if let Err(left) = file::remove(&path).await
+                && left.kind() != io::ErrorKind::NotFound
+            {
+                tracing::warn!(path = %path.display(), error = %left, "half a segment is left");
+            }
+            return Err(Error::io("make the segment", &path)(error));
+        }
+        self.insert(base, path);
+        Ok(())
+    }
+
+    async fn make(&self, path: &Path) -> io::Result<()> {
+        #[cfg(test)]
+        faults::on_allocate()?;
+        let opened = File::open(path, OpenOptions::read_write()).await?;
+        // A file of this name can only be the rest of an attempt that a crash ended.
+        opened.set_len(0).await?;
+        opened.allocate(self.segment_size).await?;
+        opened.sync_data().await?;
+        file::sync_directory(&self.directory).await
+    }
+
+    /// Gives the segment all its space again, if it has lost some: fails as [`SegmentedLog::prepare`] does.
+    pub(crate) async fn complete(&self, segment: &Segment) -> io::Result<()> {
+        #[cfg(test)]
+        faults::on_allocate()?;
+        let file = segment.file().await?;
+        if file.len().await? < self.segment_size {
+            file.allocate(self.segment_size).await?;
+            file.sync_data().await?;
+        }
+        Ok(())
+    }
+
+    /// Cuts everything from `position` on: stale bytes of its segment become zeros, later segments go. Durable on return.
+    pub(crate) async fn cut(&self, position: u64) -> Result<(), Error> {
+        let later: Vec<u64> = self
+            .bases()
+            .into_iter()
+            .filter(|base| *base >= self.end_of(position))
+            .collect();
+        // The last one first: a crash in between leaves no gap.
+        for base in later.into_iter().rev() {
+            self.remove(base).await?;
+        }
+        if let Some(segment) = self.get(position) {
+            let file = segment.file().await.map_err(Error::io("open", &segment.path))?;
+            let cut = file.set_len(position - segment.base).await;
+            cut.map_err(Error::io("cut", &segment.path))?;
+            file.sync_data().await.map_err(Error::io("sync", &segment.path))?;
+        }
+        file::sync_directory(&self.directory)
+            .await
+            .map_err(Error::io("sync the directory", &self.directory))
+    }
+
+    /// Deletes the segment that begins at `base`.
+    pub(crate) async fn remove(&self, base: u64) -> Result<(), Error> {
+        let removed = self.segments.borrow_mut().remove(&base);
+        if let Some(segment) = removed {
+            file::remove(&segment.path)
+                .await
+                .map_err(Error::io("delete", &segment.path))?;
+        }
+        Ok(())
+    }
+
+    /// Up to `size` bytes from `position`, not beyond its segment; fewer where the file ends, none where there is no file.
+    pub(crate) async fn read(&self, position: u64, size: usize) -> io::Result<Bytes> {
+        let Some(segment) = self.get(position) else {
+            return Ok(Bytes::new());
+        };
+        let rest = usize::try_from(self.end_of(position) - position).unwrap_or(usize::MAX);
+        segment
+            .file()
+            .await?
+            .read_at(position - segment.base, size.min(rest))
+            .await
+    }
+
+    pub(crate) async fn disk_space(&self) -> io::Result<DiskSpace> {
+        file::disk_space(&self.directory).await
+    }
+}
+
+fn base_of_name(path: &Path) -> Option<u64> {
+    let name = path.file_name()?.to_str()?;
+    let digits = name.len() == 20 && name.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| name.parse().ok())?
+}
+
+/// Faults that tests put in the way of this thread's logs.
+#[cfg(test)]
+pub(crate) mod faults {
+    use std::cell::Cell;
+    use std::io;
+
+    thread_local! {
+        pub(crate) static WRITES_FAIL: Cell<bool> = const { Cell::new(false) };
+        pub(crate) static SYNCS_FAIL: Cell<bool> = const { Cell::new(false) };
+        pub(crate) static DISK_FULL: Cell<bool> = const { Cell::new(false) };
+        pub(crate) static SYNCS_HANG: Cell<bool> = const { Cell::new(false) };
+        pub(crate) static SYNCS: Cell<u64> = const { Cell::new(0) };
+    }
+
+    pub(super) fn on_write() -> io::Result<()> {
+        if WRITES_FAIL.get() {
+            Err(io::Error::other("injected"))
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(super) async fn on_sync() -> io::Result<()> {
+        while SYNCS_HANG.get() {
+            runtime::sleep(std::time::Duration::from_millis(1)).await;
+        }
+        SYNCS.set(SYNCS.get() + 1);
+        if SYNCS_FAIL.get() {
+            Err(io::Error::other("injected"))
+        } else {
+            Ok(())
+        }
+    }
+
+    pub(super) fn on_allocate() -> io::Result<()> {
+        if DISK_FULL.get() {
+            Err(io::ErrorKind::StorageFull.into())
+        } else {
+            Ok(())
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_names_of_twenty_digits_are_segments() {
+        let base = |name: &str| base_of_name(Path::new(name));
+        assert_eq!(base("/x/00000000001073741824"), Some(1 << 30));
+        assert_eq!(base("0000000000107374182"), None);
+        assert_eq!(base("+0000000001073741824"), None);
+        assert_eq!(base("99999999999999999999"), None);
+        assert_eq!(base("lock"), None);
+    }
+}

@@ -1,0 +1,288 @@
+//! Messages that have their places and are not written yet: the open batch, and batches that are closed and wait.
+//!
+//! Records are encoded straight into the block that is written to the disk and held for readers. A batch is closed with its
+//! seal when the writer takes it, when the block is full, or when its segment is. A batch never spans two segments: behind
+//! each record [`RESERVED_SIZE`] bytes stay free, so that the segment can always be ended by a seal that says so.
+
+use crate::control_record::{KIND_DELETE_TOPIC, Meta, RESERVED_SIZE, SEAL_SIZE, Seal};
+use crate::message::{Appended, Arrival, BatchId, NewMessage};
+use bytes::{Bytes, BytesMut};
+use protocol::message::record::{self, RecordError};
+use protocol::model::{PhysicalOffset, QueueOffset, ShardId};
+use runtime::Instant;
+use std::collections::VecDeque;
+
+/// Bytes of a block: many batches share one.
+pub(crate) const BLOCK_SIZE: usize = 2 << 20;
+
+/// Most bytes of a record in a segment of any size: four times a frame of the remoting protocol.
+pub(crate) const RECORD_SIZE_MAX: usize = 64 << 20;
+
+/// A batch with its seal, ready to be written.
+#[derive(Debug)]
+pub(crate) struct Batch {
+    pub(crate) id: BatchId,
+    /// Position of its first byte.
+    pub(crate) start: u64,
+    /// Records, seal, and a blank record where the segment ends.
+    pub(crate) bytes: Bytes,
+    /// Position of the next batch.
+    pub(crate) end: u64,
+    /// CRC of the seal before it, and of its own.
+    pub(crate) previous_crc: u32,
+    pub(crate) crc: u32,
+    /// Messages that consumers can see.
+    pub(crate) arrivals: Vec<Arrival>,
+    /// Topics deleted: after how many of `arrivals`, at which position.
+    pub(crate) deletions: Vec<(usize, u64, String)>,
+    /// When its first record came.
+    pub(crate) opened: Instant,
+}
+
+/// What a seal says besides the batch itself.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct Marks {
+    pub(crate) confirmed: u64,
+    pub(crate) synced: u64,
+}
+
+/// The end of a log in memory.
+#[derive(Debug)]
+pub(crate) struct Staging {
+    shard: ShardId,
+    store_id: u64,
+    epoch: u32,
+    segment_size: u64,
+    /// The open batch's bytes, and behind them the rest of the block.
+    block: BytesMut,
+    open: OpenBatch,
+    closed: VecDeque<Batch>,
+    /// CRC of the last seal.
+    chain: u32,
+    /// Lists that were used and can be again.
+    spare: Vec<Vec<Arrival>>,
+}
+
+#[derive(Debug)]
+struct OpenBatch {
+    id: BatchId,
+    start: u64,
+    opened: Instant,
+    records: u32,
+    arrivals: Vec<Arrival>,
+    deletions: Vec<(usize, u64, String)>,
+}
+
+impl OpenBatch {
+    fn new(id: BatchId, start: u64, arrivals: Vec<Arrival>) -> OpenBatch {
+        OpenBatch {
+            id,
+            start,
+            opened: Instant::now(),
+            records: 0,
+            arrivals,
+            deletions: Vec::new(),
+        }
+    }
+}
+
+/// Where a log goes on.
+#[derive(Clone, Copy, Debug)]
+pub(crate) struct StagingStart {
+    pub(crate) shard: ShardId,
+    pub(crate) store_id: u64,
+    pub(crate) epoch: u32,
+    pub(crate) segment_size: u64,
+    /// Position of the next batch.
+    pub(crate) end: u64,
+    /// CRC of the last seal.
+    pub(crate) chain: u32,
+}
+
+impl Staging {
+    pub(crate) fn new(start: StagingStart) -> Staging {
+        Staging {
+            shard: start.shard,
+            store_id: start.store_id,
+            epoch: start.epoch,
+            segment_size: start.segment_size,
+            block: BytesMut::new(),
+            open: OpenBatch::new(BatchId(1), start.end, Vec::new()),
+            closed: VecDeque::new(),
+            chain: start.chain,
+            spare: Vec::new(),
+        }
+    }
+
+    /// Most bytes that one record, or records that must stay together, may have.
+    pub(crate) fn size_max(&self) -> usize {
+        let room = self.segment_size.saturating_sub(RESERVED_SIZE as u64);
+        usize::try_from(room).unwrap_or(usize::MAX).min(RECORD_SIZE_MAX)
+    }
+
+    /// Position of the next record.
+    pub(crate) fn end(&self) -> u64 {
+        self.open.start + self.block.len() as u64
+    }
+
+    /// Position behind the segment that the next record goes to.
+    fn segment_end(&self) -> u64 {
+        self.open.start - self.open.start % self.segment_size + self.segment_size
+    }
+
+    /// Whether `size` bytes of records fit into the segment, besides what must stay free.
+    pub(crate) fn fits_segment(&self, size: usize) -> bool {
+        self.end() + (size + RESERVED_SIZE) as u64 <= self.segment_end()
+    }
+
+    /// Position of the next segment.
+    pub(crate) fn next_segment(&self) -> u64 {
+        self.segment_end()
+    }
+
+    /// Whether `size` bytes of records fit into the block, with the seals that may follow.
+    pub(crate) fn fits_block(&self, size: usize) -> bool {
+        self.block.capacity() - self.block.len() >= size + RESERVED_SIZE
+    }
+
+    /// Ends the open batch, if there is anything in it, and goes on in a new block.
+    pub(crate) fn change_block(&mut self, block: BytesMut, marks: Marks) {
+        self.close_open(false, marks);
+        self.block = block;
+    }
+
+    /// Ends the segment and goes on in the next one.
+    pub(crate) fn roll(&mut self, marks: Marks) {
+        if !self.fits_block(0) {
+            // The empty batch that ends the segment needs room too.
+            self.change_block(BytesMut::with_capacity(BLOCK_SIZE), marks);
+        }
+        self.close(true, marks);
+    }
+
+    /// Encodes a message behind all others. There must be room.
+    pub(crate) fn push(
+        &mut self,
+        message: &NewMessage<'_>,
+        queue_offset: QueueOffset,
+        store_timestamp: i64,
+    ) -> Result<Appended, RecordError> {
+        let position = self.end();
+        let physical_offset = PhysicalOffset::new(self.shard, position);
+        let fields = message.record((queue_offset, physical_offset), store_timestamp);
+        let size = fields.encode(&mut self.block)?.size;
+        self.note_record();
+        if message.in_consume_queue {
+            self.open.arrivals.push(Arrival {
+                queue: message.queue,
+                queue_offset,
+                physical_offset,
+                // See `size_max`.
+                size: u32::try_from(size).unwrap_or(u32::MAX),
+                tag_hash: message.tag_hash,
+                store_timestamp,
+            });
+        }
+        Ok(Appended {
+            batch: self.open.id,
+            queue_offset,
+            physical_offset,
+            size,
+            store_timestamp,
+        })
+    }
+
+    /// Encodes a metadata record behind all others. There must be room.
+    pub(crate) fn push_meta(&mut self, kind: u16, payload: &[u8], size: i32, wall_clock_ms: i64) -> BatchId {
+        let position = self.end();
+        let meta = Meta {
+            physical_offset: PhysicalOffset::new(self.shard, position),
+            wall_clock_ms,
+            kind,
+            payload,
+        };
+        meta.encode(size, &mut self.block);
+        self.note_record();
+        if kind == KIND_DELETE_TOPIC {
+            let topic = String::from_utf8_lossy(payload).into_owned();
+            self.open.deletions.push((self.open.arrivals.len(), position, topic));
+        }
+        self.open.id
+    }
+
+    fn note_record(&mut self) {
+        if self.open.records == 0 {
+            self.open.opened = Instant::now();
+        }
+        self.open.records += 1;
+    }
+
+    /// Takes all batches, the open one too, if there is anything in it.
+    pub(crate) fn take(&mut self, marks: Marks) -> VecDeque<Batch> {
+        self.close_open(false, marks);
+        std::mem::take(&mut self.closed)
+    }
+
+    /// Hands a list back that a batch had.
+    pub(crate) fn recycle(&mut self, mut arrivals: Vec<Arrival>) {
+        const SPARE_MAX: usize = 4;
+        if self.spare.len() < SPARE_MAX {
+            arrivals.clear();
+            self.spare.push(arrivals);
+        }
+    }
+
+    fn close_open(&mut self, ends_segment: bool, marks: Marks) {
+        if self.open.records > 0 {
+            self.close(ends_segment, marks);
+        }
+    }
+
+    fn close(&mut self, ends_segment: bool, marks: Marks) {
+        let start = self.open.start;
+        let segment_end = self.segment_end();
+        let previous_crc = self.chain;
+        let seal = Seal {
+            ends_segment,
+            shard: self.shard,
+            epoch: self.epoch,
+            store_id: self.store_id,
+            start,
+            // A batch is no longer than a block or than `size_max`.
+            length: u32::try_from(self.block.len()).unwrap_or(u32::MAX),
+            records: self.open.records,
+            confirm_offset: marks.confirmed,
+            synced_to: marks.synced,
+            wall_clock_ms: runtime::wall_clock_ms(),
+            previous: previous_crc,
+            batch_crc: crc32fast::hash(&self.block),
+            crc: 0,
+        };
+        self.chain = seal.encode(&mut self.block);
+        let mut end = start + self.block.len() as u64;
+        assert!(
+            end <= segment_end,
+            "a batch ends at {end}, beyond its segment's end {segment_end}"
+        );
+        if ends_segment {
+            let rest = i32::try_from(segment_end - end).unwrap_or(i32::MAX);
+            record::put_blank(&mut self.block, rest);
+            end = segment_end;
+        }
+        let next = OpenBatch::new(BatchId(self.open.id.0 + 1), end, self.spare.pop().unwrap_or_default());
+        let open = std::mem::replace(&mut self.open, next);
+        self.closed.push_back(Batch {
+            id: open.id,
+            start,
+            bytes: self.block.split().freeze(),
+            end,
+            previous_crc,
+            crc: self.chain,
+            arrivals: open.arrivals,
+            deletions: open.deletions,
+            opened: open.opened,
+        });
+    }
+}
+
+const _: () = assert!(RESERVED_SIZE >= 2 * SEAL_SIZE, "the segment's last seal has room");

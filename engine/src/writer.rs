@@ -1,0 +1,183 @@
+//! The writer of a shard's log: many appends, one write, one sync.
+//!
+//! The first append after a pause wakes the writer, which runs after the tasks that were ready in that turn of the event loop:
+//! what they all append is one batch, without a timer. While a batch is on its way to the disk, the next one gathers. One
+//! commit is in flight at a time: two cost more than one larger.
+//!
+//! Async flush: write, commit; the flusher syncs in the background, once an interval, and only when there is something to sync.
+//! Sync flush: write, sync, commit.
+//!
+//! After a failed write or sync nothing is tried again on the same bytes: the shard is fenced, see [`FenceReason`].
+
+use crate::error::FenceReason;
+use crate::inner::{Inner, add};
+use crate::options::FlushMode;
+use crate::staging::Batch;
+use bytes::Bytes;
+use runtime::sync::race;
+use std::collections::VecDeque;
+use std::rc::Rc;
+
+/// Bytes after which the kernel is asked to begin writing: keeps syncs short and dirty pages few.
+const WRITEBACK_SIZE: u64 = 8 << 20;
+
+/// Writes what is appended until the shard closes or is fenced.
+pub(crate) async fn run_writer(inner: Rc<Inner>) {
+    loop {
+        inner.wakes.writer_woken.set(false);
+        let batches = inner.staging.borrow_mut().take(inner.marks());
+        if let Some(reason) = inner.fenced() {
+            return inner.fail(batches, &reason);
+        }
+        if batches.is_empty() {
+            if inner.closing.get() {
+                return;
+            }
+            inner.wakes.writer.notified().await;
+            continue;
+        }
+        if let Err(reason) = inner.write_and_commit(batches).await {
+            // What was appended meanwhile fails as well, in order.
+            let rest = inner.staging.borrow_mut().take(inner.marks());
+            return inner.fail(rest, &reason);
+        }
+    }
+}
+
+/// Makes what is written durable in the background, one interval after it came.
+pub(crate) async fn run_flusher(inner: Rc<Inner>) {
+    while !inner.stopping() {
+        if inner.positions.synced.get() == inner.positions.written.get() {
+            race(inner.wakes.flusher.notified(), inner.stopped()).await;
+            continue;
+        }
+        race(runtime::sleep(inner.options().flush_interval), inner.stopped()).await;
+        if inner.sync_to(inner.positions.written.get()).await.is_err() {
+            return;
+        }
+    }
+}
+
+impl Inner {
+    async fn write_and_commit(&self, batches: VecDeque<Batch>) -> Result<(), FenceReason> {
+        let stored = self.write_and_sync(&batches).await;
+        let mut batches = batches.into_iter();
+        if let Err(reason) = stored {
+            self.fail(batches, &reason);
+            return Err(reason);
+        }
+        while let Some(batch) = batches.next() {
+            if let Err(reason) = self.commit(batch) {
+                self.fail(batches, &reason);
+                return Err(reason);
+            }
+        }
+        self.after_commit();
+        Ok(())
+    }
+
+    async fn write_and_sync(&self, batches: &VecDeque<Batch>) -> Result<(), FenceReason> {
+        self.write(batches).await?;
+        let written = self.positions.written.get();
+        let in_sync_mode = self.options().flush == FlushMode::Sync;
+        if in_sync_mode {
+            for batch in batches {
+                (self.hooks.on_written)(batch.id);
+            }
+        }
+        // The consume queues forget a topic for ever, so its deletion must be there after any crash.
+        if in_sync_mode || batches.iter().any(|batch| !batch.deletions.is_empty()) {
+            self.sync_to(written).await?;
+        }
+        self.check_fence()
+    }
+
+    /// Writes batches that follow each other; those of one segment at once.
+    async fn write(&self, batches: &VecDeque<Batch>) -> Result<(), FenceReason> {
+        let behind = self.positions.written.get() - self.positions.synced.get();
+        if behind > self.options().unsynced_bytes_max {
+            // Without this the kernel would stop the whole core inside a write once too many pages are dirty.
+            self.sync_to(self.positions.written.get()).await?;
+        }
+        let mut rest = batches.iter().peekable();
+        while let Some(first) = rest.next() {
+            let segment_end = self.log.end_of(first.start);
+            let mut parts: Vec<Bytes> = vec![first.bytes.clone()];
+            let mut end = first.end;
+            while let Some(batch) = rest.next_if(|batch| batch.start < segment_end) {
+                parts.push(batch.bytes.clone());
+                end = batch.end;
+            }
+            self.write_parts(first.start, &parts).await?;
+            self.positions.written.set(end);
+            self.write_back(end);
+        }
+        self.wakes.flusher.notify_one();
+        Ok(())
+    }
+
+    async fn write_parts(&self, position: u64, parts: &[Bytes]) -> Result<(), FenceReason> {
+        self.check_fence()?;
+        let Some(segment) = self.log.get(position) else {
+            let path = self.log.directory().to_owned();
+            return Err(self.fence_with("find the segment of a batch in", path, &"it is gone"));
+        };
+        let written = segment.write(position, parts).await;
+        written.map_err(|error| self.fence_with("write to", segment.path().to_owned(), &error))
+    }
+
+    /// Asks the kernel to begin writing full parts of the log, without waiting.
+    fn write_back(&self, written: u64) {
+        let from = self.positions.writeback.get();
+        if written < from + WRITEBACK_SIZE {
+            return;
+        }
+        self.positions.writeback.set(written);
+        let Some(segment) = self.log.get(from) else { return };
+        let to = written.min(self.log.end_of(from));
+        runtime::spawn(async move {
+            let hint = match segment.file().await {
+                Ok(file) => file.start_writeback(from - segment.base, to - from).await,
+                Err(error) => Err(error),
+            };
+            if let Err(error) = hint {
+                tracing::debug!(%error, "early writeback refused");
+            }
+        });
+    }
+
+    /// Makes everything up to `target`, which is written, durable. One at a time; who comes meanwhile is served by the next.
+    pub(crate) async fn sync_to(&self, target: u64) -> Result<(), FenceReason> {
+        let _turn = self.wakes.sync_turn.acquire().await;
+        if self.positions.synced.get() >= target {
+            return Ok(());
+        }
+        self.check_fence()?;
+        let written = self.positions.written.get();
+        let mut position = self.positions.synced.get();
+        while position < written {
+            let end = self.log.end_of(position).min(written);
+            if let Some(segment) = self.log.get(position) {
+                let synced = segment.sync().await;
+                add(&self.counters.syncs, 1);
+                if let Err(error) = synced {
+                    return Err(self.fence_with("sync", segment.path().to_owned(), &error));
+                }
+            }
+            position = end;
+            self.positions.synced.set(position);
+        }
+        Ok(())
+    }
+
+    fn after_commit(&self) {
+        self.wakes.commit.notify_waiters();
+        self.checkpoint.used.set(true);
+        let since_checkpoint = self.positions.confirmed.get() - self.checkpoint.taken_at.get();
+        let wanted = since_checkpoint >= self.options().checkpoint_bytes || !self.checkpoint.dirty.replace(true);
+        let keys_want = self.keys.as_ref().is_some_and(crate::key_index::KeyIndex::wants_write);
+        if wanted || self.queues.wants_write() || keys_want {
+            self.wakes.upkeep.notify_one();
+        }
+    }
+}

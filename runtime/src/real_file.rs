@@ -1,0 +1,187 @@
+//! Real files: the page cache at once, the ring or the blocking pool for what may wait for the disk.
+
+use crate::file::OpenOptions;
+use crate::ring::Ring;
+use crate::task::blocking;
+use bytes::{Buf, Bytes, BytesMut};
+use rustix::io::ReadWriteFlags;
+use std::io::{self, IoSlice, IoSliceMut};
+use std::os::fd::AsRawFd;
+use std::path::Path;
+use std::rc::Rc;
+use std::sync::Arc;
+
+/// Parts handed to one pwritev(2); the kernel takes at most 1024.
+const WRITE_PARTS_MAX: usize = 256;
+
+#[derive(Debug)]
+pub(crate) struct RealFile {
+    file: Arc<std::fs::File>,
+    /// The ring of the core that opened it; without one, the pool.
+    ring: Option<Rc<Ring>>,
+}
+
+impl RealFile {
+    pub(crate) async fn open(path: &Path, options: OpenOptions) -> io::Result<RealFile> {
+        let path = path.to_owned();
+        let file = blocking(move || {
+            std::fs::OpenOptions::new()
+                .read(true)
+                .write(options.write)
+                .create(options.create)
+                .create_new(options.create_new)
+                .truncate(false)
+                .open(path)
+        })
+        .await?;
+        Ok(RealFile {
+            file: Arc::new(file),
+            ring: crate::ring::of_this_thread(),
+        })
+    }
+
+    pub(crate) fn len(&self) -> io::Result<u64> {
+        Ok(self.file.metadata()?.len())
+    }
+
+    pub(crate) async fn read_at(&self, position: u64, size: usize) -> io::Result<Bytes> {
+        let mut buffer = BytesMut::zeroed(size);
+        let mut filled = 0;
+        while filled < size {
+            let at = position + filled as u64;
+            let count = match self.read_cached(at, &mut buffer[filled..]) {
+                Ok(count) => count,
+                Err(error) if would_wait(&error) => {
+                    let rest = self.read_from_disk(at, size - filled).await?;
+                    buffer[filled..filled + rest.len()].copy_from_slice(&rest);
+                    rest.len()
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => continue,
+                Err(error) => return Err(error),
+            };
+            if count == 0 {
+                break;
+            }
+            filled += count;
+        }
+        buffer.truncate(filled);
+        Ok(buffer.freeze())
+    }
+
+    /// What the page cache holds, without waiting for the disk.
+    fn read_cached(&self, position: u64, into: &mut [u8]) -> io::Result<usize> {
+        let mut parts = [IoSliceMut::new(into)];
+        Ok(rustix::io::preadv2(
+            &self.file,
+            &mut parts,
+            position,
+            ReadWriteFlags::NOWAIT,
+        )?)
+    }
+
+    async fn read_from_disk(&self, position: u64, size: usize) -> io::Result<Bytes> {
+        if let Some(ring) = &self.ring {
+            return ring.read(&self.file, position, size).await.map(Bytes::from);
+        }
+        let file = Arc::clone(&self.file);
+        blocking(move || {
+            let mut buffer = vec![0; size];
+            let count = std::os::unix::fs::FileExt::read_at(&*file, &mut buffer, position)?;
+            buffer.truncate(count);
+            Ok(Bytes::from(buffer))
+        })
+        .await
+    }
+
+    pub(crate) fn write_some(&self, position: u64, parts: &[Bytes]) -> io::Result<usize> {
+        let slices: Vec<IoSlice<'_>> = parts
+            .iter()
+            .take(WRITE_PARTS_MAX)
+            .map(|part| IoSlice::new(part))
+            .collect();
+        match rustix::io::pwritev(&self.file, &slices, position) {
+            Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => Ok(written),
+            Err(rustix::io::Errno::INTR) => Ok(0),
+            Err(error) => Err(error.into()),
+        }
+    }
+
+    /// Writes all of `bytes`, waiting for the disk off the core.
+    pub(crate) async fn write_through_ring(&self, position: u64, mut bytes: Bytes) -> io::Result<()> {
+        let mut position = position;
+        while !bytes.is_empty() {
+            let written = match &self.ring {
+                Some(ring) => ring.write(&self.file, position, bytes.clone()).await,
+                None => {
+                    let (file, bytes) = (Arc::clone(&self.file), bytes.clone());
+                    blocking(move || std::os::unix::fs::FileExt::write_at(&*file, &bytes, position)).await
+                }
+            };
+            match written {
+                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+                Ok(count) => {
+                    bytes.advance(count);
+                    position += count as u64;
+                }
+                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+                Err(error) => return Err(error),
+            }
+        }
+        Ok(())
+    }
+
+    pub(crate) async fn sync_data(&self) -> io::Result<()> {
+        if let Some(ring) = &self.ring {
+            return ring.sync_data(&self.file).await;
+        }
+        let file = Arc::clone(&self.file);
+        blocking(move || file.sync_data()).await
+    }
+
+    pub(crate) async fn start_writeback(&self, position: u64, size: u64) -> io::Result<()> {
+        let file = Arc::clone(&self.file);
+        blocking(move || start_writeback(&file, position, size)).await
+    }
+
+    pub(crate) async fn allocate(&self, size: u64) -> io::Result<()> {
+        let file = Arc::clone(&self.file);
+        blocking(move || {
+            Ok(rustix::fs::fallocate(
+                &file,
+                rustix::fs::FallocateFlags::empty(),
+                0,
+                size,
+            )?)
+        })
+        .await
+    }
+
+    pub(crate) async fn set_len(&self, size: u64) -> io::Result<()> {
+        let file = Arc::clone(&self.file);
+        blocking(move || file.set_len(size)).await
+    }
+}
+
+/// The page cache does not hold it, or this file system cannot tell.
+fn would_wait(error: &io::Error) -> bool {
+    error.kind() == io::ErrorKind::WouldBlock
+        || error.raw_os_error() == Some(rustix::io::Errno::OPNOTSUPP.raw_os_error())
+}
+
+#[expect(
+    unsafe_code,
+    reason = "no safe wrapper of sync_file_range is published; early writeback bounds dirty pages"
+)]
+fn start_writeback(file: &std::fs::File, position: u64, size: u64) -> io::Result<()> {
+    let out_of_range = |_error| io::Error::from(io::ErrorKind::InvalidInput);
+    let position = i64::try_from(position).map_err(out_of_range)?;
+    let size = i64::try_from(size).map_err(out_of_range)?;
+    // SAFETY: the descriptor is open for as long as `file` is borrowed; the call takes no pointers.
+    let done = unsafe { libc::sync_file_range(file.as_raw_fd(), position, size, libc::SYNC_FILE_RANGE_WRITE) };
+    if done == 0 {
+        Ok(())
+    } else {
+        Err(io::Error::last_os_error())
+    }
+}

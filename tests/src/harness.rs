@@ -1,0 +1,16 @@
+//! Everything that system tests need to run real processes: where they are, ports, the processes, and the clients of other languages.
+//!
+//! A harness function that cannot go on panics with the reason: it only ever runs inside a test.
+
+mod apache;
+mod clients;
+mod places;
+mod ports;
+mod process;
+mod servers;
+
+pub use clients::{Client, Report};
+pub use places::{binary, clients_dir, workspace};
+pub use ports::PortBlock;
+pub use process::Process;
+pub use servers::{Cluster, FlushMode, Separate, Up};
