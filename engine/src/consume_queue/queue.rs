@@ -113,6 +113,11 @@ impl Queue {
         self.tail_first + i64::try_from(self.tail.len()).unwrap_or(0)
     }
 
+    /// Has no entries at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.runs.is_empty() && self.tail.is_empty()
+    }
+
     pub(super) fn push(&mut self, entry: Entry) {
         if self.tail.is_empty() && self.tail.capacity() == 0 {
             self.tail.reserve_exact(2);
