@@ -160,19 +160,19 @@ used_keys! {
     /// Size of a segment of a new store's commitlog, in bytes. A store keeps the size it was made with.
     mapped_file_size_commit_log: u64 = "mappedFileSizeCommitLog", Kind::Int { min: 1_048_576, max: I32_MAX }, "1073741824";
     /// Hours for which messages are kept.
-    file_reserved_time_hours: u64 = "fileReservedTime", POSITIVE, "72", important;
+    file_reserved_time_hours: u64 = "fileReservedTime", POSITIVE, "72", important, updatable;
     /// Hours of the day, separated by ;, at which segments past fileReservedTime are deleted.
-    delete_when: String = "deleteWhen", Kind::Text, "04", important;
+    delete_when: String = "deleteWhen", Kind::Text, "04", important, updatable;
     /// From this percentage of the disk on, segments past fileReservedTime are deleted at any hour.
-    disk_max_used_space_ratio: u32 = "diskMaxUsedSpaceRatio", PERCENT, "75";
+    disk_max_used_space_ratio: u32 = "diskMaxUsedSpaceRatio", PERCENT, "75", updatable;
     /// From this percentage of the disk on, the oldest segments are deleted whatever their age, if cleanFileForciblyEnable.
-    disk_space_clean_forcibly_ratio: u32 = "diskSpaceCleanForciblyRatio", PERCENT, "85";
+    disk_space_clean_forcibly_ratio: u32 = "diskSpaceCleanForciblyRatio", PERCENT, "85", updatable;
     /// From this percentage of the disk on, sends are refused until there is room again.
-    disk_space_warning_level_ratio: u32 = "diskSpaceWarningLevelRatio", PERCENT, "90";
+    disk_space_warning_level_ratio: u32 = "diskSpaceWarningLevelRatio", PERCENT, "90", updatable;
     /// Allows diskSpaceCleanForciblyRatio to delete segments that are not past fileReservedTime.
-    clean_file_forcibly_enable: bool = "cleanFileForciblyEnable", Kind::Bool, "true";
+    clean_file_forcibly_enable: bool = "cleanFileForciblyEnable", Kind::Bool, "true", updatable;
     /// How often the disk and the age of segments are looked at.
-    clean_resource_interval_ms: u64 = "cleanResourceInterval", POSITIVE, "10000";
+    clean_resource_interval_ms: u64 = "cleanResourceInterval", POSITIVE, "10000", updatable;
     /// Segments deleted in one round, at most.
     delete_file_batch_max: u32 = "deleteFileBatchMax", POSITIVE, "10";
     /// Keeps an index from message keys and unique ids to messages, for queryMsgByKey and queryMsgByUniqueKey.
