@@ -506,7 +506,7 @@ mod updates {
             ("brokerName=b", "cannot be changed"),
             ("nobody=1", "is not a key"),
             ("fileReservedTime=long", "is not a number"),
-            ("fileReservedTime=24", "cannot be changed"),
+            ("flushIntervalCommitLog=24", "cannot be changed"),
             ("brokerPermission=4\nlistenPort=10921", "cannot be changed"),
             ("aclEnable=true", "cannot be honoured"),
             ("namesrvAddr=x", "host:port"),
