@@ -16,7 +16,7 @@ use crate::control_record::{KIND_DELETE_TOPIC, Kind, Meta, Seal};
 use crate::error::Error;
 use crate::inner::{BOUNDARY_DISTANCE, Inner, Positions};
 use crate::key_index::{KeyIndex, KeyIndexOptions};
-use crate::log_walk::{LogWalk, SoundBatch, records};
+use crate::log_walk::{LogWalk, SoundBatch, Unsound, records};
 use crate::message::{Hooks, META_KIND_MAX, MetaRecord, in_consume_queue, index_keys};
 use crate::page_cache::PageCache;
 use crate::segmented_log::SegmentedLog;
@@ -100,9 +100,8 @@ pub(crate) async fn open_shard(
     let mut found = Recovered::default();
     let boot_id = boot_id().await;
     let checkpoint = Checkpoint::read(&directory, layout.store_id(), id.get(), &mut found.reports).await?;
-    found.same_boot = checkpoint
-        .as_ref()
-        .is_some_and(|checkpoint| checkpoint.boot_id == boot_id);
+    let is_known = !boot_id.is_empty();
+    found.same_boot = is_known && checkpoint.as_ref().is_some_and(|last| last.boot_id == boot_id);
     found.clean = checkpoint
         .as_ref()
         .map_or(log.len() == 0, |checkpoint| checkpoint.clean);
@@ -292,17 +291,24 @@ async fn find_end(
             }
             Err(reason) => reason,
         };
-        if !is_rot(walk, log, &mut end, reach).await {
+        let is_unreadable = matches!(reason, Unsound::Unreadable(_));
+        if !is_unreadable && !is_rot(walk, log, &mut end, reach).await {
             break;
         }
         let gap = walk.behind_damage(end.end).await;
-        let to = gap.as_ref().map_or(end.synced, |gap| gap.to);
+        // Where nothing sound follows, the log goes on behind what was durable, or where it can be read again.
+        let nothing_follows = if is_unreadable {
+            log.end_of(end.end).max(end.synced)
+        } else {
+            end.synced
+        };
+        let to = gap.as_ref().map_or(nothing_follows, |gap| gap.to);
         previous = gap.and_then(|gap| gap.previous);
         tracing::error!(from = end.end, to, %reason, "the log is damaged");
         end.damage.push(DamagedRange {
             from: end.end,
             to,
-            reason,
+            reason: reason.to_string(),
         });
         end.end = to;
     }
@@ -407,12 +413,19 @@ async fn make_durable(log: &SegmentedLog, end: &LogEnd) -> Result<(), Error> {
         let path = segment.path().to_owned();
         while position < segment_end {
             let wanted = usize::try_from(segment_end - position).unwrap_or(CHUNK).min(CHUNK);
-            // What cannot be read is damage that the walk has seen.
-            if let Ok(bytes) = log.read(position, wanted).await
-                && !bytes.is_empty()
-            {
-                let written = segment.write(position, &[bytes]).await;
-                written.map_err(Error::io("write again what is not known to be durable in", &path))?;
+            match log.read_again(position, wanted).await {
+                Ok(bytes) if bytes.is_empty() => {}
+                Ok(bytes) => {
+                    let written = segment.write(position, &[bytes]).await;
+                    written.map_err(Error::io("write again what is not known to be durable in", &path))?;
+                }
+                // Readers are told.
+                Err(_)
+                    if end
+                        .damage
+                        .iter()
+                        .any(|range| range.from < position + wanted as u64 && range.to > position) => {}
+                Err(error) => return Err(Error::io("read again what is not known to be durable in", &path)(error)),
             }
             position += wanted as u64;
         }
@@ -551,7 +564,7 @@ impl Feed<'_> {
                     damage.push(DamagedRange {
                         from: position,
                         to,
-                        reason,
+                        reason: reason.to_string(),
                     });
                     position = to;
                 }
