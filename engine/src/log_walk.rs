@@ -61,6 +61,8 @@ pub(crate) struct SoundBatch {
     pub(crate) seal: Seal,
     /// Its records, without the seal.
     pub(crate) records: Bytes,
+    /// Records and seal.
+    pub(crate) whole: Bytes,
     /// Position of the next batch.
     pub(crate) next: u64,
 }
@@ -113,8 +115,12 @@ impl<'a> LogWalk<'a> {
         if crc32fast::hash(&bytes) != seal.batch_crc {
             return unsound(format!("the checksum of the batch at {start} does not match"));
         }
+        let whole = self
+            .in_window(start, seal.length as usize + SEAL_SIZE)
+            .ok_or_else(|| Unsound::Contents("the seal was not read as a whole".to_owned()))?;
         Ok(SoundBatch {
             records: bytes,
+            whole,
             next: self.next_after(&seal),
             seal,
         })
