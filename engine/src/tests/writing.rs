@@ -447,11 +447,11 @@ fn figures() {
             let (shard, _) = open(&options).await;
             let body = [7; 1024];
             let messages: Vec<_> = (0..8).map(|queue| message(&shard, "topic", queue, &body)).collect();
-            let unique = "7F0000010000000000000000000000000001";
+            let keys = ["7F0000010000000000000000000000000001"];
             let keyed: Vec<_> = messages
                 .iter()
                 .map(|message| NewMessage {
-                    keys: &[unique],
+                    keys: &keys,
                     ..*message
                 })
                 .collect();
