@@ -165,6 +165,8 @@ struct State {
     listed: Vec<u32>,
     /// Topics that were deleted, to be staged before anything else is.
     deletions: Vec<(Arc<str>, u64)>,
+    /// Where the commitlog begins.
+    log_min: u64,
 }
 
 #[derive(Debug)]
@@ -324,7 +326,7 @@ impl ConsumeQueues {
         };
         let bounds = self.bounds(slot);
         if queue_offset < bounds.start {
-            return Ok(Fed::NotWanted);
+            return Ok(self.feed_below(slot, queue_offset, entry));
         }
         if queue_offset >= bounds.end {
             return Ok(self.feed_next(slot, queue_offset, entry));
@@ -350,6 +352,19 @@ impl ConsumeQueues {
             return Ok(None);
         }
         self.queue(topic, queue_id).map(Some)
+    }
+
+    /// After damage, the next offset of a queue without entries may be a guess that is too high: what the log has is right.
+    fn feed_below(&self, slot: QueueSlot, queue_offset: i64, entry: Entry) -> Fed {
+        let mut state = self.state.borrow_mut();
+        if queue_offset < 0 || entry.position < state.log_min || !state.queue(slot).is_empty() {
+            return Fed::NotWanted;
+        }
+        let queue = state.queue_mut(slot);
+        queue.min = queue_offset;
+        queue.tail_first = queue_offset;
+        state.push(slot, entry, &self.log);
+        Fed::Added
     }
 
     fn feed_next(&self, slot: QueueSlot, queue_offset: i64, entry: Entry) -> Fed {
@@ -631,6 +646,7 @@ impl State {
             queue_count: 0,
             listed: Vec::new(),
             deletions: Vec::new(),
+            log_min: 0,
         }
     }
 

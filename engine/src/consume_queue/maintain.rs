@@ -187,6 +187,7 @@ impl ConsumeQueues {
 
     /// Queues that have no entries left then get a floor at once, so that their next offset is in two places.
     pub(super) async fn raise_mins(&self, log_min: u64) -> Result<(), IndexError> {
+        self.state.borrow_mut().log_min = log_min;
         let count = self.state.borrow().queues.len();
         let mut floors = self.floors();
         for start in (0..count).step_by(QUEUES_A_TURN) {

@@ -113,6 +113,11 @@ impl Queue {
         self.tail_first + i64::try_from(self.tail.len()).unwrap_or(0)
     }
 
+    /// Has no entries at all.
+    pub(super) fn is_empty(&self) -> bool {
+        self.runs.is_empty() && self.tail.is_empty()
+    }
+
     pub(super) fn push(&mut self, entry: Entry) {
         if self.tail.is_empty() && self.tail.capacity() == 0 {
             self.tail.reserve_exact(2);
@@ -159,6 +164,9 @@ impl Queue {
     pub(super) fn insert_run(&mut self, run: RunRef) {
         assert!(run.count > 0, "an empty run");
         if self.runs.last().is_none_or(|last| last.end() <= run.first) {
+            if self.runs.is_empty() {
+                self.runs.reserve_exact(1);
+            }
             self.runs.push(run);
             return;
         }

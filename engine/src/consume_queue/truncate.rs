@@ -171,7 +171,7 @@ impl State {
                 let Some(slot) = slot.filter(named_here) else { continue };
                 let queue = self.queue_mut(slot);
                 queue.named_in = queue.runs.last().map(|run| run.page);
-                if queue.runs.is_empty() && queue.tail.is_empty() {
+                if queue.is_empty() {
                     floors.add(self, slot, log);
                 }
             }
