@@ -212,6 +212,7 @@ fn make_inner(
     Inner {
         layout: layout.clone(),
         id,
+        retention: RefCell::new(layout.options().retention.clone()),
         hooks,
         log,
         staging: RefCell::new(staging),

@@ -108,11 +108,7 @@ pub(crate) async fn run_retention(inner: Rc<Inner>) {
                 false
             }
         };
-        let delay = if full {
-            RETRY
-        } else {
-            inner.options().retention.interval
-        };
+        let delay = if full { RETRY } else { inner.retention().interval };
         race(runtime::sleep(delay), inner.stopped()).await.into_unit();
     }
 }
@@ -298,7 +294,7 @@ impl Inner {
 
     /// Deletes what may go. Returns whether the disk is too full for appends.
     async fn retention_round(&self) -> Result<bool, Error> {
-        let retention = &self.options().retention;
+        let retention = self.retention();
         let path = self.log.directory();
         let space = self
             .log
@@ -306,7 +302,7 @@ impl Inner {
             .await
             .map_err(Error::io("look at the disk of", path))?;
         let used = space.used_ratio();
-        let hour = local_hour(retention);
+        let hour = local_hour(&retention);
         if used >= retention.force_ratio {
             tracing::warn!(
                 shard = self.id.get(),
