@@ -304,6 +304,9 @@ impl Shard {
             task.await;
         }
         inner.check_fence()?;
+        // Who waited for the last commits notes them before the last snapshot.
+        runtime::yield_now().await;
+        runtime::yield_now().await;
         inner.checkpoint_at_least(inner.positions.confirmed.get(), true).await
     }
 }

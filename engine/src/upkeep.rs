@@ -230,7 +230,12 @@ impl Inner {
         if self.checkpoint.used.get() {
             next.metadata = (self.hooks.snapshot)();
         }
-        next.snapshot_position = position;
+        // Who waited for a commit may be about to note it: what came since the last checkpoint is taken from the log as well.
+        next.snapshot_position = if clean {
+            position
+        } else {
+            self.checkpoint.taken_at.get()
+        };
         let taken = self.make_checkpoint(&mut next, end, target.min(position), clean).await;
         if taken.is_err() {
             self.checkpoint.dirty.set(true);
@@ -262,6 +267,7 @@ impl Inner {
         if let Some(keys) = &self.keys {
             start = start.min(keys.checkpoint(target, position).await?);
         }
+        start = start.min(next.snapshot_position);
         let boundary = if start >= position {
             Some((position, crc))
         } else {

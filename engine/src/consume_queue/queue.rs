@@ -164,6 +164,9 @@ impl Queue {
     pub(super) fn insert_run(&mut self, run: RunRef) {
         assert!(run.count > 0, "an empty run");
         if self.runs.last().is_none_or(|last| last.end() <= run.first) {
+            if self.runs.is_empty() {
+                self.runs.reserve_exact(1);
+            }
             self.runs.push(run);
             return;
         }
