@@ -27,7 +27,8 @@ pub use rules::{parse_durations, parse_hours, split_address};
 pub use update::{UpdateError, Updated};
 pub use used_keys::{BrokerConfig, BrokerRole, FlushDiskType, IoPathChoice};
 
-use remoting::config_table::{ConfigTable, Key, Status};
+use remoting::config_table::{ConfigTable, Key, Kind, Status};
+use std::fmt;
 use std::path::PathBuf;
 use std::sync::LazyLock;
 
@@ -42,9 +43,11 @@ pub fn table() -> &'static ConfigTable {
     &TABLE
 }
 
-/// A key without effect may be set while the broker runs: scripts that do so for RocketMQ go on.
+/// A key without effect may be set while the broker runs: scripts that do so for RocketMQ go on. Paths may not, as nobody
+/// should be able to put one into a file from afar that another program may read.
 fn listed(key: Key) -> Key {
     match key.status {
+        Status::Accepted(_) if key.kind == Kind::Path => key,
         Status::Accepted(_) => key.updatable(),
         Status::Used | Status::RefusedUnlessDefault(_) => key,
     }
@@ -153,6 +156,13 @@ impl BrokerConfig {
     #[must_use]
     pub fn important_text(&self) -> String {
         self.settings.important_text()
+    }
+}
+
+impl fmt::Debug for BrokerConfig {
+    /// All of it would be a hundred kilobytes, in every line of a log that shows something that holds it.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "BrokerConfig({} at {})", self.broker_name, self.broker_address())
     }
 }
 

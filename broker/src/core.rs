@@ -29,7 +29,14 @@ use std::sync::Arc;
 /// The core that owns the control tables.
 pub const CONTROL_CORE: usize = 0;
 
+/// Work for another core.
+pub type Work = Box<dyn FnOnce(&Rc<Core>) + Send>;
+
 /// What cores send each other.
+#[expect(
+    clippy::large_enum_variant,
+    reason = "most messages are requests: boxing them would cost an allocation each"
+)]
 pub enum CoreMessage {
     /// A request whose home is the receiving core.
     Request(Request),
@@ -48,7 +55,7 @@ pub enum CoreMessage {
         lengths: Vec<(Origin, usize)>,
     },
     /// Work for the receiving core.
-    Run(Box<dyn FnOnce(&Rc<Core>) + Send>),
+    Run(Work),
 }
 
 impl fmt::Debug for CoreMessage {

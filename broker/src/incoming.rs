@@ -193,7 +193,7 @@ mod tests {
     fn reading_again_forgets_the_message_before() {
         let mut incoming = read("KEYS\u{1}a\u{2}DELAY\u{1}3\u{2}WAIT\u{1}false\u{2}");
         let added = AddedProperties::new("R", true, "C");
-        incoming.read(|_text| {}, &added, |id| id.push_str("M"));
+        incoming.read(|_text| {}, &added, |id| id.push('M'));
         assert_eq!(
             (incoming.keys().count(), incoming.delay_level(), incoming.wait()),
             (0, None, true)

@@ -65,7 +65,9 @@ pub fn store_options(config: &BrokerConfig, cores: usize) -> StoreOptions {
     }
 }
 
-fn retention(config: &BrokerConfig) -> Retention {
+/// When old segments go.
+#[must_use]
+pub fn retention(config: &BrokerConfig) -> Retention {
     let ratio = |percent: u32| f64::from(percent) / 100.0;
     Retention {
         reserved: Duration::from_secs(config.file_reserved_time_hours.saturating_mul(3600)),

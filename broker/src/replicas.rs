@@ -205,14 +205,14 @@ impl Replicas {
             TableUpdate::Forbidden {
                 group,
                 topic,
-                forbidden: true,
-            } => drop(self.forbidden.insert((group, topic))),
-            TableUpdate::Forbidden {
-                group,
-                topic,
-                forbidden: false,
+                forbidden,
             } => {
-                drop(self.forbidden.remove(&(group, topic)));
+                let pair = (group, topic);
+                if forbidden {
+                    self.forbidden.insert(pair);
+                } else {
+                    self.forbidden.remove(&pair);
+                }
             }
         }
     }

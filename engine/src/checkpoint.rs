@@ -173,10 +173,8 @@ impl Checkpoint {
             let bytes = match file::read(&path).await {
                 Ok(bytes) => bytes,
                 Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
-                Err(error) => {
-                    reports.push(format!("{} cannot be read: {error}", path.display()));
-                    continue;
-                }
+                // It may be sound: to go on without it would be to forget what was durable.
+                Err(error) => return Err(Error::io("read", &path)(error)),
             };
             match Checkpoint::decode(&bytes) {
                 Ok(checkpoint) if checkpoint.store_id == store_id && checkpoint.shard == shard => {

@@ -9,7 +9,7 @@ use crate::consume_queue::ConsumeQueues;
 use crate::error::{AppendError, FenceReason};
 use crate::key_index::KeyIndex;
 use crate::message::{Arrival, Commit, Hooks};
-use crate::options::StoreOptions;
+use crate::options::{Retention, StoreOptions};
 use crate::page_cache::PageCache;
 use crate::segmented_log::SegmentedLog;
 use crate::staging::{Batch, Marks, Staging};
@@ -30,6 +30,8 @@ pub(crate) struct Inner {
     pub(crate) layout: StoreLayout,
     pub(crate) id: ShardId,
     pub(crate) hooks: Hooks,
+    /// When old segments go; may change while the shard is open.
+    pub(crate) retention: RefCell<Retention>,
     pub(crate) log: SegmentedLog,
     pub(crate) staging: RefCell<Staging>,
     pub(crate) tail: RefCell<TailCache>,
@@ -137,6 +139,14 @@ pub(crate) fn add(counter: &Cell<u64>, count: u64) {
 }
 
 impl Inner {
+    pub(crate) fn retention(&self) -> Retention {
+        self.retention.borrow().clone()
+    }
+
+    pub(crate) fn set_retention(&self, retention: Retention) {
+        *self.retention.borrow_mut() = retention;
+    }
+
     pub(crate) fn options(&self) -> &StoreOptions {
         self.layout.options()
     }

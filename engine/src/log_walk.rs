@@ -8,6 +8,7 @@ use crate::control_record::{Kind, MAGIC_SEAL, SEAL_SIZE, Seal, kind_and_size, ow
 use crate::segmented_log::SegmentedLog;
 use bytes::Bytes;
 use protocol::model::{PhysicalOffset, ShardId};
+use std::fmt;
 
 /// Bytes read at once.
 const WINDOW_SIZE: usize = 4 << 20;
@@ -29,6 +30,29 @@ pub(crate) struct LogWalk<'a> {
 struct Window {
     position: u64,
     bytes: Bytes,
+    /// Why it ends where it does, when that is a sector that cannot be read.
+    unreadable: Option<String>,
+}
+
+/// Why there is no sound batch at a position.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) enum Unsound {
+    /// What is there is none.
+    Contents(String),
+    /// The disk does not say what is there.
+    Unreadable(String),
+}
+
+impl fmt::Display for Unsound {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Unsound::Contents(reason) | Unsound::Unreadable(reason) => f.write_str(reason),
+        }
+    }
+}
+
+fn unsound<T>(reason: String) -> Result<T, Unsound> {
+    Err(Unsound::Contents(reason))
 }
 
 /// A batch that is as it was written.
@@ -37,6 +61,8 @@ pub(crate) struct SoundBatch {
     pub(crate) seal: Seal,
     /// Its records, without the seal.
     pub(crate) records: Bytes,
+    /// Records and seal.
+    pub(crate) whole: Bytes,
     /// Position of the next batch.
     pub(crate) next: u64,
 }
@@ -53,44 +79,48 @@ impl<'a> LogWalk<'a> {
     }
 
     /// The batch that begins at `start`; `previous` is the CRC of the seal before, if that is known. Else what is wrong.
-    pub(crate) async fn batch(&mut self, start: u64, previous: Option<u32>) -> Result<SoundBatch, String> {
+    pub(crate) async fn batch(&mut self, start: u64, previous: Option<u32>) -> Result<SoundBatch, Unsound> {
         let mut position = start;
         let mut records = 0_u32;
         loop {
             let header = self.bytes(start, position, 8).await?;
             let Some((kind, size)) = kind_and_size(&header) else {
-                return Err(format!("no record begins at {position}"));
+                return unsound(format!("no record begins at {position}"));
             };
             let record = self.bytes(start, position, size).await?;
             if kind == Kind::Seal {
                 let seal = self
                     .seal_at(&record, position)
-                    .ok_or_else(|| format!("the seal at {position} is damaged"))?;
+                    .ok_or_else(|| Unsound::Contents(format!("the seal at {position} is damaged")))?;
                 return self.check(start, records, seal, previous);
             }
             if own_offset(kind, &record) != Some(PhysicalOffset::new(self.shard, position)) {
-                return Err(format!("the record at {position} says that it lies elsewhere"));
+                return unsound(format!("the record at {position} says that it lies elsewhere"));
             }
             position += size as u64;
             records += 1;
         }
     }
 
-    fn check(&self, start: u64, records: u32, seal: Seal, previous: Option<u32>) -> Result<SoundBatch, String> {
+    fn check(&self, start: u64, records: u32, seal: Seal, previous: Option<u32>) -> Result<SoundBatch, Unsound> {
         if seal.start != start || seal.records != records {
-            return Err(format!("the seal at {} is of another batch", seal.position()));
+            return unsound(format!("the seal at {} is of another batch", seal.position()));
         }
         if previous.is_some_and(|previous| previous != seal.previous) {
-            return Err(format!("the batch at {start} does not follow the one before it"));
+            return unsound(format!("the batch at {start} does not follow the one before it"));
         }
         let bytes = self
             .in_window(start, seal.length as usize)
-            .ok_or("the batch was not read as a whole")?;
+            .ok_or_else(|| Unsound::Contents("the batch was not read as a whole".to_owned()))?;
         if crc32fast::hash(&bytes) != seal.batch_crc {
-            return Err(format!("the checksum of the batch at {start} does not match"));
+            return unsound(format!("the checksum of the batch at {start} does not match"));
         }
+        let whole = self
+            .in_window(start, seal.length as usize + SEAL_SIZE)
+            .ok_or_else(|| Unsound::Contents("the seal was not read as a whole".to_owned()))?;
         Ok(SoundBatch {
             records: bytes,
+            whole,
             next: self.next_after(&seal),
             seal,
         })
@@ -112,32 +142,44 @@ impl<'a> LogWalk<'a> {
     }
 
     /// `size` bytes at `position`, with the window beginning at or before `keep_from`.
-    async fn bytes(&mut self, keep_from: u64, position: u64, size: usize) -> Result<Bytes, String> {
+    async fn bytes(&mut self, keep_from: u64, position: u64, size: usize) -> Result<Bytes, Unsound> {
         if let Some(bytes) = self.in_window(position, size) {
             return Ok(bytes);
         }
         let end = position + size as u64;
         if end > self.log.end_of(keep_from) {
-            return Err(format!("the record at {position} leads out of its segment"));
+            return unsound(format!("the record at {position} leads out of its segment"));
         }
         // The whole batch stays in one window, and most of what follows comes with it.
         let wanted = usize::try_from(end - keep_from).unwrap_or(usize::MAX);
         self.read(keep_from, wanted.saturating_add(WINDOW_SIZE)).await?;
-        self.in_window(position, size)
-            .ok_or_else(|| format!("the log's file ends within the record at {position}"))
+        if let Some(bytes) = self.in_window(position, size) {
+            return Ok(bytes);
+        }
+        match &self.window.unreadable {
+            Some(reason) => Err(Unsound::Unreadable(reason.clone())),
+            None => unsound(format!("the log's file ends within the record at {position}")),
+        }
     }
 
-    async fn read(&mut self, position: u64, size: usize) -> Result<(), String> {
-        let bytes = match self.log.read(position, size).await {
-            Ok(bytes) => bytes,
+    async fn read(&mut self, position: u64, size: usize) -> Result<(), Unsound> {
+        let (bytes, unreadable) = match self.log.read_again(position, size).await {
+            Ok(bytes) => (bytes, None),
             // One bad sector fails the whole read; what is before it may be all that is wanted.
-            Err(error) => match self.read_sectors(position, size).await {
-                bytes if bytes.is_empty() => return Err(format!("the log cannot be read at {position}: {error}")),
-                bytes => bytes,
-            },
+            Err(error) => {
+                let reason = format!("the log cannot be read at {position}: {error}");
+                match self.read_sectors(position, size).await {
+                    bytes if bytes.is_empty() => return Err(Unsound::Unreadable(reason)),
+                    bytes => (bytes, Some(reason)),
+                }
+            }
         };
         self.bytes_read += bytes.len() as u64;
-        self.window = Window { position, bytes };
+        self.window = Window {
+            position,
+            bytes,
+            unreadable,
+        };
         Ok(())
     }
 
@@ -149,7 +191,7 @@ impl<'a> LogWalk<'a> {
         while at < end {
             let next = (at - at % SECTOR_SIZE + SECTOR_SIZE).min(end);
             let wanted = usize::try_from(next - at).unwrap_or(0);
-            match self.log.read(at, wanted).await {
+            match self.log.read_again(at, wanted).await {
                 Ok(bytes) if bytes.len() == wanted => all.extend_from_slice(&bytes),
                 _ => break,
             }

@@ -130,8 +130,9 @@ pub struct Hooks {
     /// Called in sync flush mode when a batch has been written but is not durable yet: its messages that do not want to wait
     /// for the disk (property WAIT=false) may be acknowledged. They become readable with the commit.
     pub on_written: Box<dyn Fn(BatchId)>,
-    /// Gives metadata records that say the same as all committed ones so far; later ones are kept in the log. It may also hold
-    /// what is appended and not committed: after a crash records from the log follow the snapshot and may say things twice.
+    /// Gives metadata records that say the same as all committed ones so far. It may also hold what is appended and not
+    /// committed. After a crash come the snapshot and then records of the log from a little before it on, in order: saying a
+    /// thing twice must do no harm.
     pub snapshot: Box<dyn Fn() -> Vec<MetaRecord>>,
     /// What tag filters compare for a record of the log, when an index must be made again: the same as
     /// [`NewMessage::tag_hash`] was. [`tag_hash_of`] where the broker has no queue of its own meaning.

@@ -504,12 +504,8 @@ impl Inner {
             return Ok(None);
         }
         let mut walk = crate::log_walk::LogWalk::new(&self.log, self.id, self.layout.store_id());
-        // The seal's time is that of the batch, the same to the millisecond as its records'.
-        let time = walk
-            .batch(segment.base, None)
-            .await
-            .ok()
-            .map(|batch| batch.seal.wall_clock_ms);
+        // The seal's time is that of the batch, the same to the millisecond as its records'. Behind damage any later one will do.
+        let time = walk.next_seal(segment.base).await.map(|seal| seal.wall_clock_ms);
         segment.first_store_time.set(time);
         Ok(time)
     }

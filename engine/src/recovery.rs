@@ -4,8 +4,8 @@
 //! 2. Where the walk meets something else, the highest position that the checkpoint or any seal, also one further on, calls
 //!    synced decides. At or beyond it: a write that a crash ended; it is cut. Below it: rot in what was durable; it is
 //!    remembered as damage, never cut, and the walk goes on at the next sound batch.
-//! 3. What was not known to be durable is written once more, with the same bytes, and synced. The page cache may show bytes
-//!    that a failed sync has left behind, and a sync alone would then say that they are on the disk.
+//! 3. What was not known to be durable is written once more, with the bytes that were checked, and synced. The page cache may
+//!    show bytes that a failed sync has left behind, and a sync alone would then say that they are on the disk.
 //! 4. Consume queues and key index get what they miss; metadata records since the snapshot are gathered.
 //!
 //! All of it may be cut short by a crash and done again.
@@ -16,7 +16,7 @@ use crate::control_record::{KIND_DELETE_TOPIC, Kind, Meta, Seal};
 use crate::error::Error;
 use crate::inner::{BOUNDARY_DISTANCE, Inner, Positions};
 use crate::key_index::{KeyIndex, KeyIndexOptions};
-use crate::log_walk::{LogWalk, SoundBatch, records};
+use crate::log_walk::{LogWalk, SoundBatch, Unsound, records};
 use crate::message::{Hooks, META_KIND_MAX, MetaRecord, in_consume_queue, index_keys};
 use crate::page_cache::PageCache;
 use crate::segmented_log::SegmentedLog;
@@ -24,6 +24,7 @@ use crate::staging::{BLOCK_SIZE, Staging, StagingStart};
 use crate::store::StoreLayout;
 use crate::tail_cache::TailCache;
 use crate::upkeep::Ages;
+use bytes::Bytes;
 use protocol::message::record::RecordView;
 use protocol::model::{PhysicalOffset, ShardId};
 use runtime::{Instant, file};
@@ -100,22 +101,21 @@ pub(crate) async fn open_shard(
     let mut found = Recovered::default();
     let boot_id = boot_id().await;
     let checkpoint = Checkpoint::read(&directory, layout.store_id(), id.get(), &mut found.reports).await?;
-    found.same_boot = checkpoint
-        .as_ref()
-        .is_some_and(|checkpoint| checkpoint.boot_id == boot_id);
+    let is_known = !boot_id.is_empty();
+    found.same_boot = is_known && checkpoint.as_ref().is_some_and(|last| last.boot_id == boot_id);
     found.clean = checkpoint
         .as_ref()
         .map_or(log.len() == 0, |checkpoint| checkpoint.clean);
 
     let mut walk = LogWalk::new(&log, id, layout.store_id());
-    let end = find_end(&mut walk, &log, checkpoint.as_ref(), &mut found).await;
+    let mut end = find_end(&mut walk, &log, checkpoint.as_ref(), &mut found).await?;
     found.end = end.end;
     found.min = log.min().unwrap_or(end.end);
     if end.last_used > end.end {
         found.torn_bytes = end.last_used - end.end;
         log.cut(end.end).await?;
     }
-    make_durable(&log, &end).await?;
+    std::mem::take(&mut end.unsynced).make_durable(&log, end.end).await?;
 
     let mut checkpoint = checkpoint.unwrap_or_else(|| Checkpoint {
         shard: id.get(),
@@ -212,6 +212,7 @@ fn make_inner(
     Inner {
         layout: layout.clone(),
         id,
+        retention: RefCell::new(layout.options().retention.clone()),
         hooks,
         log,
         staging: RefCell::new(staging),
@@ -247,6 +248,7 @@ struct LogEnd {
     start_crc: u32,
     /// Everything below is known to be durable.
     synced: u64,
+    unsynced: Unsynced,
     /// Behind the last byte of the log's files that is not zero.
     last_used: u64,
     /// Wall clock of the last seal, in milliseconds since 1970.
@@ -260,7 +262,7 @@ async fn find_end(
     log: &SegmentedLog,
     checkpoint: Option<&Checkpoint>,
     found: &mut Recovered,
-) -> LogEnd {
+) -> Result<LogEnd, Error> {
     let mut end = begin(log, checkpoint, found);
     let start_crc = checkpoint
         .filter(|checkpoint| checkpoint.start == end.end)
@@ -285,6 +287,7 @@ async fn find_end(
             Ok(batch) => {
                 end.boundaries.push_back((end.end, batch.seal.previous));
                 end.synced = end.synced.max(batch.seal.synced_to);
+                end.unsynced.push(log, &batch, end.synced).await?;
                 end.newest_ms = Some(batch.seal.wall_clock_ms);
                 end.end = batch.next;
                 previous = Some(batch.seal.crc);
@@ -292,23 +295,30 @@ async fn find_end(
             }
             Err(reason) => reason,
         };
-        if !is_rot(walk, log, &mut end, reach).await {
+        let is_unreadable = matches!(reason, Unsound::Unreadable(_));
+        if !is_unreadable && !is_rot(walk, log, &mut end, reach).await {
             break;
         }
         let gap = walk.behind_damage(end.end).await;
-        let to = gap.as_ref().map_or(end.synced, |gap| gap.to);
+        // Where nothing sound follows, the log goes on behind what was durable, or where it can be read again.
+        let nothing_follows = if is_unreadable {
+            log.end_of(end.end).max(end.synced)
+        } else {
+            end.synced
+        };
+        let to = gap.as_ref().map_or(nothing_follows, |gap| gap.to);
         previous = gap.and_then(|gap| gap.previous);
         tracing::error!(from = end.end, to, %reason, "the log is damaged");
         end.damage.push(DamagedRange {
             from: end.end,
             to,
-            reason,
+            reason: reason.to_string(),
         });
         end.end = to;
     }
     end.chain = previous.unwrap_or(0);
     thin_out(&mut end.boundaries, log.end_of(0));
-    end
+    Ok(end)
 }
 
 /// Whether what does not read as a batch at the end so far was durable once; see 2. at the head of this file. If not, finds the
@@ -374,6 +384,7 @@ fn begin(log: &SegmentedLog, checkpoint: Option<&Checkpoint>, found: &mut Recove
         start,
         start_crc: checkpoint.map_or(0, |checkpoint| checkpoint.start_crc),
         synced: synced.max(start),
+        unsynced: Unsynced::default(),
         last_used: start,
         newest_ms: checkpoint.map(|checkpoint| checkpoint.newest_ms),
         damage,
@@ -394,31 +405,64 @@ fn thin_out(boundaries: &mut VecDeque<(u64, u32)>, segment_size: u64) {
     });
 }
 
-/// See 3. at the head of this file.
-async fn make_durable(log: &SegmentedLog, end: &LogEnd) -> Result<(), Error> {
-    const CHUNK: usize = 1 << 20;
-    let mut position = end.synced.min(end.end);
-    while position < end.end {
-        let segment_end = log.end_of(position).min(end.end);
-        let Some(segment) = log.get(position) else {
-            position = segment_end;
-            continue;
-        };
-        let path = segment.path().to_owned();
-        while position < segment_end {
-            let wanted = usize::try_from(segment_end - position).unwrap_or(CHUNK).min(CHUNK);
-            // What cannot be read is damage that the walk has seen.
-            if let Ok(bytes) = log.read(position, wanted).await
-                && !bytes.is_empty()
-            {
-                let written = segment.write(position, &[bytes]).await;
-                written.map_err(Error::io("write again what is not known to be durable in", &path))?;
-            }
-            position += wanted as u64;
+/// Sound batches that are not known to be durable; see 3. at the head of this file. They are written as they were read: to read
+/// them again could show something else, once the page cache has dropped what a failed sync left in it.
+#[derive(Debug, Default)]
+struct Unsynced {
+    batches: VecDeque<(u64, Bytes)>,
+    bytes: usize,
+    /// The first position that was written again.
+    written_from: Option<u64>,
+}
+
+impl Unsynced {
+    /// Bytes held in memory.
+    const BYTES_MAX: usize = 32 << 20;
+
+    /// Takes a batch that was read; forgets those below `synced`.
+    async fn push(&mut self, log: &SegmentedLog, batch: &SoundBatch, synced: u64) -> Result<(), Error> {
+        self.bytes += batch.whole.len();
+        self.batches.push_back((batch.seal.start, batch.whole.clone()));
+        while let Some((start, bytes)) = self.batches.front()
+            && start + bytes.len() as u64 <= synced
+        {
+            self.bytes -= bytes.len();
+            self.batches.pop_front();
         }
-        segment.sync().await.map_err(Error::io("sync", &path))?;
+        while self.bytes > Self::BYTES_MAX {
+            self.write_first(log).await?;
+        }
+        Ok(())
     }
-    Ok(())
+
+    async fn write_first(&mut self, log: &SegmentedLog) -> Result<(), Error> {
+        let Some((start, bytes)) = self.batches.pop_front() else {
+            return Ok(());
+        };
+        self.bytes -= bytes.len();
+        self.written_from.get_or_insert(start);
+        let Some(segment) = log.get(start) else { return Ok(()) };
+        let written = segment.write(start, &[bytes]).await;
+        written.map_err(Error::io(
+            "write again what is not known to be durable in",
+            segment.path(),
+        ))
+    }
+
+    /// Makes all of it durable, up to `end`.
+    async fn make_durable(mut self, log: &SegmentedLog, end: u64) -> Result<(), Error> {
+        while !self.batches.is_empty() {
+            self.write_first(log).await?;
+        }
+        let mut position = self.written_from.unwrap_or(end);
+        while position < end {
+            if let Some(segment) = log.get(position) {
+                segment.sync().await.map_err(Error::io("sync", segment.path()))?;
+            }
+            position = log.end_of(position);
+        }
+        Ok(())
+    }
 }
 
 /// The indexes of a shard while it is opened.
@@ -551,7 +595,7 @@ impl Feed<'_> {
                     damage.push(DamagedRange {
                         from: position,
                         to,
-                        reason,
+                        reason: reason.to_string(),
                     });
                     position = to;
                 }

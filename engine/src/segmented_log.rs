@@ -222,6 +222,17 @@ impl SegmentedLog {
             .await
     }
 
+    /// As [`SegmentedLog::read`], tried again a few times: what a start cannot read it must take for lost.
+    pub(crate) async fn read_again(&self, position: u64, size: usize) -> io::Result<Bytes> {
+        const TRIES: usize = 4;
+        for _ in 1..TRIES {
+            if let Ok(bytes) = self.read(position, size).await {
+                return Ok(bytes);
+            }
+        }
+        self.read(position, size).await
+    }
+
     pub(crate) async fn disk_space(&self) -> io::Result<DiskSpace> {
         file::disk_space(&self.directory).await
     }

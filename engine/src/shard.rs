@@ -3,7 +3,7 @@
 use crate::error::{AppendError, Error, ReadError};
 use crate::inner::Inner;
 use crate::message::{Appended, BatchId, Hooks, META_KIND_MAX, NewMessage};
-use crate::options::FlushMode;
+use crate::options::{FlushMode, Retention};
 use crate::read::{Boundary, KeyRequest, KeyResult, ReadRequest, ReadResult};
 use crate::recovery::{Recovered, open_shard};
 use crate::stats::ShardStats;
@@ -209,13 +209,17 @@ impl Shard {
         self.0.delete_queues(topic)
     }
 
+    /// From now on, old segments go by these rules.
+    pub fn set_retention(&self, retention: Retention) {
+        self.0.set_retention(retention);
+    }
+
     /// Deletes segments that are old enough now, whatever the hour; returns how many.
     ///
     /// # Errors
     /// The file system's.
     pub async fn clean_expired(&self) -> Result<usize, Error> {
-        let retention = &self.0.options().retention;
-        self.0.delete_segments(usize::MAX, retention.reserved).await
+        self.0.delete_segments(usize::MAX, self.0.retention().reserved).await
     }
 
     /// Takes a checkpoint now.
@@ -300,6 +304,9 @@ impl Shard {
             task.await;
         }
         inner.check_fence()?;
+        // Who waited for the last commits notes them before the last snapshot.
+        runtime::yield_now().await;
+        runtime::yield_now().await;
         inner.checkpoint_at_least(inner.positions.confirmed.get(), true).await
     }
 }

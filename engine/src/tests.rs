@@ -16,6 +16,7 @@ use std::time::Duration;
 mod crash;
 mod disk;
 mod reading;
+mod simulated;
 mod writing;
 
 /// Runs a test on an event loop of its own; what is still running at the end is dropped, as by a crash.

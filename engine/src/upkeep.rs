@@ -108,11 +108,7 @@ pub(crate) async fn run_retention(inner: Rc<Inner>) {
                 false
             }
         };
-        let delay = if full {
-            RETRY
-        } else {
-            inner.options().retention.interval
-        };
+        let delay = if full { RETRY } else { inner.retention().interval };
         race(runtime::sleep(delay), inner.stopped()).await.into_unit();
     }
 }
@@ -234,7 +230,12 @@ impl Inner {
         if self.checkpoint.used.get() {
             next.metadata = (self.hooks.snapshot)();
         }
-        next.snapshot_position = position;
+        // Who waited for a commit may be about to note it: what came since the last checkpoint is taken from the log as well.
+        next.snapshot_position = if clean {
+            position
+        } else {
+            self.checkpoint.taken_at.get()
+        };
         let taken = self.make_checkpoint(&mut next, end, target.min(position), clean).await;
         if taken.is_err() {
             self.checkpoint.dirty.set(true);
@@ -266,6 +267,7 @@ impl Inner {
         if let Some(keys) = &self.keys {
             start = start.min(keys.checkpoint(target, position).await?);
         }
+        start = start.min(next.snapshot_position);
         let boundary = if start >= position {
             Some((position, crc))
         } else {
@@ -292,7 +294,7 @@ impl Inner {
 
     /// Deletes what may go. Returns whether the disk is too full for appends.
     async fn retention_round(&self) -> Result<bool, Error> {
-        let retention = &self.options().retention;
+        let retention = self.retention();
         let path = self.log.directory();
         let space = self
             .log
@@ -300,7 +302,7 @@ impl Inner {
             .await
             .map_err(Error::io("look at the disk of", path))?;
         let used = space.used_ratio();
-        let hour = local_hour(retention);
+        let hour = local_hour(&retention);
         if used >= retention.force_ratio {
             tracing::warn!(
                 shard = self.id.get(),

@@ -95,7 +95,11 @@ impl std::fmt::Debug for Ring {
 pub(crate) fn build() -> io::Result<IoUring> {
     // Completions are handled when the loop comes to them, not by interrupting it: measured 0.98 of tokio's CPU a request
     // against 1.14 with default flags.
-    IoUring::builder().setup_coop_taskrun().build(ENTRIES)
+    match IoUring::builder().setup_coop_taskrun().build(ENTRIES) {
+        // Kernels before 5.19 do not know the flag.
+        Err(error) if error.kind() == io::ErrorKind::InvalidInput => IoUring::builder().build(ENTRIES),
+        made => made,
+    }
 }
 
 /// Makes this thread's ring and starts its reaper; to be called within a tokio `LocalSet`. The ring lives as long as what

@@ -54,9 +54,27 @@ fn lint() -> Result<(), String> {
         "cargo",
         &["clippy", "--workspace", "--all-targets", "--", "-D", "warnings"],
     )?;
+    lint_bans()?;
     requirements::cargo_deny()?;
     run::check(
         "cargo",
         &["deny", "--log-level", "error", "check", "bans", "licenses", "sources"],
     )
+}
+
+/// What the crates that decide about data may not call, by a configuration of its own: the root's would hold for tests,
+/// tools and `runtime` too.
+fn lint_bans() -> Result<(), String> {
+    let mut arguments = vec!["CLIPPY_CONF_DIR=.ci/bans", "cargo", "clippy", "--no-deps", "--lib"];
+    for package in ["protocol", "remoting", "engine", "namesrv", "broker"] {
+        arguments.extend(["--package", package]);
+    }
+    arguments.extend([
+        "--",
+        "-D",
+        "clippy::disallowed_types",
+        "-D",
+        "clippy::disallowed_methods",
+    ]);
+    run::check("env", &arguments)
 }

@@ -18,6 +18,56 @@ const EXPORTER: Kind = Kind::Choice(&["DISABLE", "OTLP_GRPC", "PROM", "LOG", "0"
 /// Checked and without effect.
 pub(super) const ACCEPTED: &[Key] = &[
     Key::accepted(
+        "forceRegister",
+        Kind::Bool,
+        "true",
+        "Every registration has all topics.",
+    ),
+    Key::accepted(
+        "enableSingleTopicRegister",
+        Kind::Bool,
+        "false",
+        "Every registration has all topics; changes of one moment share one.",
+    ),
+    Key::accepted(
+        "enableSplitRegistration",
+        Kind::Bool,
+        "false",
+        "Every registration has all topics in one request.",
+    ),
+    Key::accepted(
+        "splitRegistrationSize",
+        I32,
+        "800",
+        "Every registration has all topics in one request.",
+    ),
+    Key::accepted(
+        "subscriptionExpiredTimeout",
+        Kind::LONG,
+        "600000",
+        "A subscription is what the last heartbeat of its consumer group's members says.",
+    ),
+    Key::accepted(
+        "useServerSideResetOffset",
+        Kind::Bool,
+        "true",
+        "A reset of consumer offsets always reaches the consumers by their next pull reply.",
+    ),
+    Key::accepted(
+        "flushConsumerOffsetInterval",
+        I32,
+        "5000",
+        "Consumer offsets are records of the commitlog, written within 50 ms of a commit; no file is rewritten for them.",
+    ),
+    Key::accepted(
+        "rejectTransactionMessage",
+        Kind::Bool,
+        "false",
+        "Half messages are refused whatever this says, as transactions are not served yet.",
+    )
+    .important(),
+    Key::accepted("rocketmqHome", Kind::Path, "", "Nothing is read from there.").important(),
+    Key::accepted(
         "recoverConcurrently",
         Kind::Bool,
         "false",
@@ -41,7 +91,7 @@ pub(super) const ACCEPTED: &[Key] = &[
         "flushConsumerOffsetHistoryInterval",
         I32,
         "60000",
-        "Consumer offsets, delay progress and filters are exported to config/*.json at the pace of flushConsumerOffsetInterval.",
+        "There is no history of consumer offsets beside the commitlog.",
     ),
     Key::accepted("sendThreadPoolQueueCapacity", I32, "10000", POOL_QUEUES),
     Key::accepted("putThreadPoolQueueCapacity", I32, "10000", POOL_QUEUES),

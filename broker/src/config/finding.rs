@@ -45,6 +45,7 @@ impl Finding {
         let value = settings.text(key);
         let origin = match settings.origin(key) {
             Origin::Default => " (the default)".to_owned(),
+            origin @ (Origin::Argument(_) | Origin::Environment(_)) => format!(" by {origin}"),
             origin => format!(" in {origin}"),
         };
         Finding::new(severity, format_args!("{key}={value}{origin} {what}; fix: {fix}"))

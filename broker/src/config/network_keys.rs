@@ -11,6 +11,12 @@ const I32: Kind = Kind::Int {
 
 /// Network: checked and without effect.
 pub(super) const ACCEPTED: &[Key] = &[
+    Key::accepted(
+        "connectTimeoutMillis",
+        I32,
+        "3000",
+        "Connections to name servers may take 3 seconds to be made, and are tried again with a growing pause.",
+    ),
     Key::accepted("serverWorkerThreads", I32, "8", SOCKETS),
     Key::accepted("serverCallbackExecutorThreads", I32, "0", SOCKETS),
     Key::accepted("serverSelectorThreads", I32, "3", SOCKETS),

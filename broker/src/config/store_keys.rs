@@ -155,7 +155,7 @@ pub(super) const ACCEPTED: &[Key] = &[
         "flushDelayOffsetInterval",
         Kind::LONG,
         "10000",
-        "Consumer offsets, delay progress and filters are exported to config/*.json at the pace of flushConsumerOffsetInterval.",
+        "The progress of the delay levels is kept in records of the commitlog.",
     ),
     Key::accepted(
         "warmMapedFileEnable",

@@ -122,6 +122,47 @@ fn the_reference_page_is_what_the_table_says() {
 }
 
 #[test]
+fn the_reference_page_of_the_name_server_is_what_its_table_says() {
+    let page = include_str!("../../../docs/namesrv-config.md");
+    assert!(
+        page == namesrv::config::TABLE.reference(),
+        "docs/namesrv-config.md is old; fix: cargo run --bin mqnamesrv -- --config-reference > docs/namesrv-config.md"
+    );
+}
+
+/// All source text of the broker but that of the configuration's own tables and tests.
+fn source_text(folder: &Path, text: &mut String) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        let name = path.file_name().unwrap().to_string_lossy().into_owned();
+        if path.is_dir() {
+            source_text(&path, text);
+        } else if !matches!(name.as_str(), "used_keys.rs" | "tests.rs") {
+            text.push_str(&std::fs::read_to_string(path).unwrap());
+        }
+    }
+}
+
+#[test]
+fn every_key_that_does_something_is_asked_for_by_somebody() {
+    let mut text = String::new();
+    source_text(&Path::new(env!("CARGO_MANIFEST_DIR")).join("src"), &mut text);
+    let asked_for = |field: &str| {
+        text.match_indices(&format!(".{field}")).any(|(at, found)| {
+            let next = text[at + found.len()..].chars().next();
+            !next.is_some_and(|c| c.is_alphanumeric() || c == '_')
+        })
+    };
+    for (key, field) in used_keys::FIELDS {
+        assert!(
+            asked_for(field),
+            "{key} is in the table as used, and nothing reads BrokerConfig::{field}"
+        );
+    }
+    assert!(!asked_for("listen_por"), "the search takes parts of names");
+}
+
+#[test]
 fn every_key_that_does_something_is_read_into_its_field() {
     // The macro makes field and key from one line; what is left to go wrong is a kind that its field cannot hold.
     let mut settings = table().defaults();
@@ -575,10 +616,4 @@ mod samples {
             &["brokerConfigPaths=", "start one process for each"],
         );
     }
-}
-
-#[test]
-#[ignore = "writes docs/config.md"]
-fn write_the_reference_page() {
-    std::fs::write(concat!(env!("CARGO_MANIFEST_DIR"), "/../docs/config.md"), reference()).unwrap();
 }

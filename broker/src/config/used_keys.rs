@@ -11,10 +11,14 @@ macro_rules! used_keys {
             Key::used($name, $kind, $default, concat!($( $help ),+)) $( .$mark() )*,
         )*];
 
+        /// The key and the field of each.
+        #[cfg(test)]
+        pub(super) const FIELDS: &[(&str, &str)] = &[$( ($name, stringify!($field)) ),*];
+
         /// What a broker runs with: one typed field for each key of [`USED`], and the texts of all keys.
         ///
         /// Times and sizes have their unit in the name; sizes are bytes. The doc of a field is the help of its key.
-        #[derive(Clone, Debug)]
+        #[derive(Clone)]
         pub struct BrokerConfig {
             $( $( #[doc = $help] )+ pub $field: $type, )*
             /// The text of every key, and where it came from.
@@ -62,8 +66,6 @@ used_keys! {
     broker_ip2: String = "brokerIP2", Kind::Text, "", important;
     /// 2 write, 4 read, 6 both: what all queues of this broker allow at most.
     broker_permission: u32 = "brokerPermission", Kind::Int { min: 0, max: 7 }, "6", important, updatable;
-    /// Accepted as Apache's scripts set it. Nothing is read from there.
-    rocketmq_home: Option<String> = "rocketmqHome", Kind::Path, "", important;
     /// The file that updates are written back to: the one given by -c.
     broker_config_path: Option<PathBuf> = "brokerConfigPath", Kind::Path, "";
     /// Keys, separated by ;, that a remote update may not change, beside those that need a restart.
@@ -100,8 +102,6 @@ used_keys! {
 
     /// The greatest body of a message, in bytes.
     max_message_size: u32 = "maxMessageSize", POSITIVE, "4194304", important, updatable;
-    /// Refuses messages that are prepared for a transaction.
-    reject_transaction_message: bool = "rejectTransactionMessage", Kind::Bool, "false", important, updatable;
     /// Sends are refused until this time, in milliseconds since 1970.
     start_accept_send_request_time_stamp: i64 = "startAcceptSendRequestTimeStamp", Kind::Int { min: 0, max: i64::MAX }, "0", updatable;
     /// How long each of the delay levels 1, 2, 3... waits.
@@ -127,14 +127,8 @@ used_keys! {
     access_message_in_memory_max_ratio: u32 = "accessMessageInMemoryMaxRatio", PERCENT, "40";
     /// Tells the members of a consumer group at once when one comes or goes.
     notify_consumer_ids_changed_enable: bool = "notifyConsumerIdsChangedEnable", Kind::Bool, "true", updatable;
-    /// Carries a reset of consumer offsets to the consumer in its next pull reply.
-    use_server_side_reset_offset: bool = "useServerSideResetOffset", Kind::Bool, "true", updatable;
-    /// How often the tables are exported to config/*.json, for people and tools: they themselves are records of the commitlog.
-    flush_consumer_offset_interval_ms: u64 = "flushConsumerOffsetInterval", Kind::Int { min: 100, max: I32_MAX }, "5000", updatable;
     /// A client that sends no heartbeat for so long is forgotten.
     channel_expired_timeout_ms: u64 = "channelExpiredTimeout", POSITIVE, "120000", updatable;
-    /// A subscription that no heartbeat has named for so long is forgotten.
-    subscription_expired_timeout_ms: u64 = "subscriptionExpiredTimeout", POSITIVE, "600000", updatable;
     /// Remembers which producers are connected; transactions and producerConnection need it.
     enable_register_producer: bool = "enableRegisterProducer", Kind::Bool, "true", updatable;
 
@@ -142,22 +136,12 @@ used_keys! {
     register_name_server_period_ms: u64 = "registerNameServerPeriod", POSITIVE, "30000", updatable;
     /// How long one registration may take.
     register_broker_timeout_ms: u64 = "registerBrokerTimeoutMills", POSITIVE, "24000", updatable;
-    /// Registers each time with all topics; false asks the name servers first whether anything has changed.
-    force_register: bool = "forceRegister", Kind::Bool, "true", updatable;
     /// Deflates the body of registrations.
     compressed_register: bool = "compressedRegister", Kind::Bool, "false", updatable;
-    /// Registers a new topic by itself, without sending all the others again.
-    enable_single_topic_register: bool = "enableSingleTopicRegister", Kind::Bool, "false", updatable;
-    /// Registers many topics in several requests of splitRegistrationSize topics.
-    enable_split_registration: bool = "enableSplitRegistration", Kind::Bool, "false", updatable;
-    /// Topics of one such request.
-    split_registration_size: u32 = "splitRegistrationSize", POSITIVE, "800", updatable;
     /// How often a light heartbeat goes to the name servers.
     broker_heartbeat_interval_ms: u64 = "brokerHeartbeatInterval", POSITIVE, "1000", updatable;
     /// Registered with the name servers: they drop this broker after so long without a sign of life.
     broker_not_active_timeout_ms: u64 = "brokerNotActiveTimeoutMillis", POSITIVE, "10000", updatable;
-    /// How long a connection to a name server may take to be made.
-    connect_timeout_ms: u64 = "connectTimeoutMillis", POSITIVE, "3000";
     /// A connection on which nothing came and nothing went for so many seconds is closed.
     server_channel_max_idle_time_seconds: u64 = "serverChannelMaxIdleTimeSeconds", POSITIVE, "120";
 
@@ -176,19 +160,19 @@ used_keys! {
     /// Size of a segment of a new store's commitlog, in bytes. A store keeps the size it was made with.
     mapped_file_size_commit_log: u64 = "mappedFileSizeCommitLog", Kind::Int { min: 1_048_576, max: I32_MAX }, "1073741824";
     /// Hours for which messages are kept.
-    file_reserved_time_hours: u64 = "fileReservedTime", POSITIVE, "72", important;
+    file_reserved_time_hours: u64 = "fileReservedTime", POSITIVE, "72", important, updatable;
     /// Hours of the day, separated by ;, at which segments past fileReservedTime are deleted.
-    delete_when: String = "deleteWhen", Kind::Text, "04", important;
+    delete_when: String = "deleteWhen", Kind::Text, "04", important, updatable;
     /// From this percentage of the disk on, segments past fileReservedTime are deleted at any hour.
-    disk_max_used_space_ratio: u32 = "diskMaxUsedSpaceRatio", PERCENT, "75";
+    disk_max_used_space_ratio: u32 = "diskMaxUsedSpaceRatio", PERCENT, "75", updatable;
     /// From this percentage of the disk on, the oldest segments are deleted whatever their age, if cleanFileForciblyEnable.
-    disk_space_clean_forcibly_ratio: u32 = "diskSpaceCleanForciblyRatio", PERCENT, "85";
+    disk_space_clean_forcibly_ratio: u32 = "diskSpaceCleanForciblyRatio", PERCENT, "85", updatable;
     /// From this percentage of the disk on, sends are refused until there is room again.
-    disk_space_warning_level_ratio: u32 = "diskSpaceWarningLevelRatio", PERCENT, "90";
+    disk_space_warning_level_ratio: u32 = "diskSpaceWarningLevelRatio", PERCENT, "90", updatable;
     /// Allows diskSpaceCleanForciblyRatio to delete segments that are not past fileReservedTime.
-    clean_file_forcibly_enable: bool = "cleanFileForciblyEnable", Kind::Bool, "true";
+    clean_file_forcibly_enable: bool = "cleanFileForciblyEnable", Kind::Bool, "true", updatable;
     /// How often the disk and the age of segments are looked at.
-    clean_resource_interval_ms: u64 = "cleanResourceInterval", POSITIVE, "10000";
+    clean_resource_interval_ms: u64 = "cleanResourceInterval", POSITIVE, "10000", updatable;
     /// Segments deleted in one round, at most.
     delete_file_batch_max: u32 = "deleteFileBatchMax", POSITIVE, "10";
     /// Keeps an index from message keys and unique ids to messages, for queryMsgByKey and queryMsgByUniqueKey.

@@ -267,7 +267,13 @@ pub async fn update_config(core: Rc<Core>, request: Rc<Request>) -> Outcome {
     let settings = Arc::new(Settings::new(updated.config).map_err(Error::System)?);
     for other in 0..core.map.cores() {
         let settings = Arc::clone(&settings);
-        core.run_on(other, move |core| core.set_settings(settings));
+        core.run_on(other, move |core| {
+            let retention = crate::plan::retention(&settings.config);
+            for shard in core.own_shards() {
+                shard.engine.set_retention(retention.clone());
+            }
+            core.set_settings(settings);
+        });
     }
     Ok(Answer::done())
 }

@@ -94,7 +94,7 @@ pub async fn get(core: Rc<Core>, request: Rc<Request>) -> Outcome {
     let control = super::control_of(&core)?;
     let header = GetSubscriptionGroupConfigRequest::decode(request.frame.ext())?;
     let config = control.subscription_groups.borrow().get(&header.group).cloned();
-    let config = config.ok_or_else(|| Error::SubscriptionGroupNotExist(header.group))?;
+    let config = config.ok_or(Error::SubscriptionGroupNotExist(header.group))?;
     Ok(Answer::body(to_java_json(&*config)))
 }
 

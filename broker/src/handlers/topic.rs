@@ -97,7 +97,7 @@ pub async fn get(core: Rc<Core>, request: Rc<Request>) -> Outcome {
     let control = super::control_of(&core)?;
     let header = GetTopicConfigRequest::decode(request.frame.ext())?;
     let config = control.topics.borrow().get(&header.topic).cloned();
-    let config = config.ok_or_else(|| Error::TopicNotExist(header.topic))?;
+    let config = config.ok_or(Error::TopicNotExist(header.topic))?;
     Ok(Answer::body(to_java_json(&*config)))
 }
 

@@ -394,7 +394,8 @@ fn metadata_comes_back_as_the_snapshot_and_then_what_was_logged_after_it() {
     for _ in 0..2 {
         run(async {
             let (shard, recovered) = open(&options(directory.path())).await;
-            assert_eq!(recovered.metadata, [snapshot(), logged(4)]);
+            // From a little before the snapshot on.
+            assert_eq!(recovered.metadata, [snapshot(), logged(3), logged(4)]);
             shard.close().await.unwrap();
         });
     }
@@ -425,4 +426,69 @@ fn closing_commits_what_was_appended_and_refuses_what_comes_later() {
         assert!(!recovered.clean, "the log grew since it was closed");
         assert_eq!(read_all(&shard, "t", 0).await, numbered(2));
     });
+}
+
+/// Prints what an append, a commit and a read cost: `cargo test --release -p engine -- --ignored --nocapture figures`.
+#[test]
+#[ignore = "prints figures; run with --release -- --ignored --nocapture"]
+fn figures() {
+    let directory = tempfile::tempdir().unwrap();
+    for (turn, flush) in [
+        (1, FlushMode::Async),
+        (64, FlushMode::Async),
+        (1024, FlushMode::Async),
+        (64, FlushMode::Sync),
+    ] {
+        let root = directory.path().join(format!("{turn}-{flush:?}"));
+        run(async {
+            let options = StoreOptions {
+                flush,
+                ..StoreOptions::new(root, 1)
+            };
+            let (shard, _) = open(&options).await;
+            let body = [7; 1024];
+            let messages: Vec<_> = (0..8).map(|queue| message(&shard, "topic", queue, &body)).collect();
+            let keys = ["7F0000010000000000000000000000000001"];
+            let keyed: Vec<_> = messages
+                .iter()
+                .map(|message| NewMessage {
+                    keys: &keys,
+                    ..*message
+                })
+                .collect();
+            let started = runtime::Instant::now();
+            let mut appending = Duration::ZERO;
+            let mut count = 0_u32;
+            while started.elapsed() < Duration::from_secs(3) {
+                let before = runtime::Instant::now();
+                let mut last = None;
+                for number in 0..turn {
+                    last = shard.append(&keyed[number % 8]).ok().or(last);
+                    count += 1;
+                }
+                appending += before.elapsed();
+                match last {
+                    Some(last) => shard.committed(last.batch).await.unwrap(),
+                    None => runtime::sleep(Duration::from_millis(1)).await,
+                }
+            }
+            let stats = shard.stats();
+            let took = started.elapsed();
+            let request = request(&shard, "topic", 0, shard.bounds(messages[0].queue).1.0 - 40);
+            let before = runtime::Instant::now();
+            for _ in 0..100_000 {
+                assert!(shard.read_hot(&request).is_some());
+            }
+            println!(
+                "{turn} a turn, {flush:?}: append {:?}, append and commit {:?} a message; {} refused; slowest commit {:?}; \
+                 read of 32 from memory {:?}; segments {}",
+                appending / count,
+                took / count,
+                stats.put_refused,
+                stats.commit_time_max,
+                before.elapsed() / 100_000,
+                stats.segments,
+            );
+        });
+    }
 }
