@@ -126,7 +126,7 @@ pub struct OpenedConsumeQueues {
     /// Every record of the commitlog from this position on must be fed again, in order, before appends begin. It may lie below
     /// the begin of the commitlog.
     pub rebuilt_from: u64,
-    /// No entry lies at or beyond this position. When the recovered commitlog ends below it,
+    /// Nothing in here is of a record at or beyond this position. When the recovered commitlog ends below it,
     /// [`ConsumeQueues::truncate`] must be called before feeding.
     pub end_position: u64,
     /// What was damaged and is made again by feeding; to be logged.
@@ -547,8 +547,9 @@ impl ConsumeQueues {
     }
 
     /// Deletes the queues of a topic as of `position`, in memory: entries of records below it do not come back by feeding.
-    /// The deletion itself must be a metadata record of the commitlog, at `position` and **synced** before this is called;
-    /// recovery calls this again, in order, when it walks over that record. Queues made later start at offset 0.
+    /// The deletion itself must be a metadata record of the commitlog, at `position`; recovery calls this again, in order, when
+    /// it walks over that record. If a crash takes that record away, all queues are fed again, which undoes the deletion.
+    /// Queues made later start at offset 0.
     pub fn delete_topic(&self, topic: &str, position: u64) {
         let mut state = self.state.borrow_mut();
         let Some(&index) = state.by_name.get(topic) else { return };

@@ -60,7 +60,7 @@ pub struct OpenedKeyIndex {
     pub index: KeyIndex,
     /// Every record from this position on must be fed again ([`KeyIndex::add`]), besides those of [`KeyIndex::missing`].
     pub rebuilt_from: u64,
-    /// No entry lies at or beyond this position. When the recovered commitlog ends below it, [`KeyIndex::truncate`] must be
+    /// Nothing in here is of a record at or beyond this position. When the recovered commitlog ends below it, [`KeyIndex::truncate`] must be
     /// called before feeding.
     pub end_position: u64,
     /// What was damaged and is made again by feeding; to be logged.

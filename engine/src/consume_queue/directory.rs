@@ -139,7 +139,7 @@ impl DirectoryBuilder {
                 (listed, last.position + 1)
             }
             Content::Floor { position } => (Listed::Floor { position }, position),
-            Content::Deleted { position } => (Listed::Deleted { position }, position),
+            Content::Deleted { position } => (Listed::Deleted { position }, position + 1),
         };
         let topic = self.topic(run.topic);
         self.directory.end_position = self.directory.end_position.max(end_position);
@@ -312,11 +312,11 @@ mod tests {
         builder.add_page(4, &page.finish(20));
         let mut directory = builder.directory;
         directory.rebuilt_from = 33;
-        assert_eq!((directory.end_position, directory.topics.len()), (90, 2));
+        assert_eq!((directory.end_position, directory.topics.len()), (91, 2));
         let bytes = directory.encode(3, 16);
         let read = Directory::decode(&bytes, 3, 16).unwrap();
         assert_eq!((&read.runs, &read.topics), (&directory.runs, &directory.topics));
-        assert_eq!((read.rebuilt_from, read.end_position), (33, 90));
+        assert_eq!((read.rebuilt_from, read.end_position), (33, 91));
         let expected = Listed::Entries {
             at,
             count: 2,

@@ -299,7 +299,7 @@ impl Opening {
         remove_if_there(&queues.log.directory.join(format!("{MANIFEST_NAME}.new"))).await?;
         let end_position = queues.log.files.borrow().iter().map(|file| file.end_position).max();
         Ok(OpenedConsumeQueues {
-            end_position: end_position.unwrap_or(0),
+            end_position: end_position.unwrap_or(0).max(self.rebuilt_from),
             rebuilt_from: self.rebuilt_from,
             reports: self.reports,
             queues,

@@ -112,7 +112,8 @@ impl PageBuilder {
         }
         self.run_head(kind, topic, queue_id, first, 0);
         self.bytes.extend_from_slice(&position.to_be_bytes());
-        self.end_position = self.end_position.max(position);
+        let end_position = if kind == KIND_DELETED { position + 1 } else { position };
+        self.end_position = self.end_position.max(end_position);
         true
     }
 
@@ -327,7 +328,7 @@ mod tests {
         assert!(builder.push_floor("TopicB", 1, 99, 1234));
         assert!(builder.push_deleted("TopicC", 4321));
         let second = builder.push_entries("TopicA", 8, 0, &entries(1));
-        assert_eq!(builder.end_position(), 4321);
+        assert_eq!(builder.end_position(), 4322);
         let page = builder.finish(12);
         check(&page, 12, 3).unwrap();
         let read: Vec<Run<'_>> = runs(&page).collect();

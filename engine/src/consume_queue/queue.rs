@@ -235,6 +235,7 @@ impl Queue {
         self.min = self.min.min(self.max());
         if self.min == self.max() {
             self.min_position = u64::MAX;
+            self.runs.clear();
         }
     }
 

@@ -38,6 +38,8 @@ struct Model {
     records: Vec<Record>,
     begin: u64,
     end: u64,
+    /// A cut took a deletion back. Queues without records may be as before it or after it then.
+    undone: bool,
     /// Per queue: its entries, and the next offset.
     queues: BTreeMap<Name, (BTreeMap<i64, Entry>, i64)>,
 }
@@ -82,6 +84,20 @@ impl Model {
         }
     }
 
+    /// Takes the next offsets of queues without records from the queues, when it cannot know them.
+    fn take_next_offsets(&mut self, queues: &ConsumeQueues) {
+        if !std::mem::take(&mut self.undone) {
+            return;
+        }
+        self.queues.retain(|_, (entries, _)| !entries.is_empty());
+        queues.for_each(|_, topic, queue_id, bounds| {
+            let topic = TOPICS.iter().position(|name| *name == &**topic).unwrap();
+            self.queues
+                .entry((topic, queue_id))
+                .or_insert((BTreeMap::new(), bounds.end));
+        });
+    }
+
     /// The log is cut: what it held before is what it holds now. Deletions that are cut did not happen.
     fn cut(&self, end: u64) -> Model {
         let mut cut = Model {
@@ -91,6 +107,8 @@ impl Model {
         };
         cut.records.clone_from(&self.records);
         cut.records.retain(|record| record.position() < end);
+        let mut gone = self.records.iter().filter(|record| record.position() >= end);
+        cut.undone = self.undone || gone.any(|record| matches!(record, Record::Deletion { .. }));
         for (name, (_, next)) in &self.queues {
             cut.queues.insert(*name, (BTreeMap::new(), *next));
         }
@@ -246,7 +264,11 @@ async fn check(queues: &ConsumeQueues, model: &Model, also_empty: bool) -> usize
     let (mut there, mut with_entries) = (0, 0);
     queues.for_each(|_, _, _, bounds| {
         there += 1;
-        with_entries += usize::from(bounds.end > 0);
+        with_entries += usize::from(if model.undone {
+            !bounds.is_empty()
+        } else {
+            bounds.end > 0
+        });
     });
     assert_eq!(with_entries, seen, "queues that should not be there");
     assert_eq!(there, queues.stats().queues);
@@ -312,17 +334,11 @@ async fn run_step(queues: ConsumeQueues, model: &mut Model, directory: &Path, st
         }
         Step::CutAndRestart { by } => {
             drop(queues);
-            // A deletion is synced before it is told, so a cut never undoes one.
-            let deletion = model
-                .records
-                .iter()
-                .rev()
-                .find(|record| matches!(record, Record::Deletion { .. }));
-            let kept = deletion.map_or(model.begin, |record| record.position() + u64::from(RECORD_SIZE));
-            let end = (model.end.saturating_sub(*by) / 100 * 100).max(kept).max(model.begin);
+            let end = (model.end.saturating_sub(*by) / 100 * 100).max(model.begin);
             *model = model.cut(end);
             let (queues, reports) = start(directory, model).await;
             assert!(reports.is_empty(), "{reports:?}");
+            model.take_next_offsets(&queues);
             return queues;
         }
     }

@@ -12,7 +12,7 @@ use crate::consume_queue::maintain::Floors;
 use crate::consume_queue::page_log::remove_if_there;
 use bytes::Bytes;
 use runtime::file;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 /// Pages to empty, and what is to be kept of them.
 #[derive(Debug, Default)]
@@ -118,6 +118,11 @@ fn reaches_beyond(page: &[u8], log_end: u64) -> bool {
 impl State {
     /// Cuts tails and runs, and stages again what the emptied pages had below the cut.
     fn cut(&mut self, log_end: u64, emptied: &[(u32, Bytes)], log: &super::PageLog) {
+        let all = (0_u32..).zip(&self.queues);
+        let filled: Vec<u32> = all
+            .filter(|(_, queue)| queue.min < queue.max())
+            .map(|(slot, _)| slot)
+            .collect();
         for queue in &mut self.queues {
             let kept = queue.tail.partition_point(|entry| entry.position < log_end);
             queue.tail.truncate(kept);
@@ -154,26 +159,28 @@ impl State {
                 queue.tail_first = queue.tail_first.min(end);
             }
         }
-        self.name_again(emptied, log_end, log);
         for queue in &mut self.queues {
             queue.settle_after_cut();
         }
+        self.name_again(emptied, &filled, log_end, log);
     }
 
-    /// Sees to it that a kept page names each queue that an emptied page named: where there are entries left, the page of the
-    /// last ones; else a floor. (Never a floor above entries: a start that has lost those would not take them back.)
-    fn name_again(&mut self, emptied: &[(u32, Bytes)], log_end: u64, log: &super::PageLog) {
-        let mut floors = Floors::new(log.shard, log_end);
-        for (number, page) in emptied {
-            for run in page::runs(page) {
-                let slot = self.slot(run.topic, run.queue_id).map(QueueSlot);
-                let named_here = |slot: &QueueSlot| self.queue(*slot).named_in == Some(*number);
-                let Some(slot) = slot.filter(named_here) else { continue };
-                let queue = self.queue_mut(slot);
+    /// Sees to it that kept pages name each queue. Where there are entries left, that is the page of the last ones; where there
+    /// are none, or none since this cut, a floor. (Never a floor above entries: a start that has lost those would be misled.)
+    fn name_again(&mut self, emptied: &[(u32, Bytes)], filled: &[u32], log_end: u64, log: &super::PageLog) {
+        let emptied: BTreeSet<u32> = emptied.iter().map(|(number, _)| *number).collect();
+        let mut needs_floor: BTreeSet<u32> = filled.iter().copied().collect();
+        for (slot, queue) in (0_u32..).zip(&mut self.queues) {
+            if queue.named_in.is_some_and(|page| emptied.contains(&page)) {
                 queue.named_in = queue.runs.last().map(|run| run.page);
-                if queue.is_empty() {
-                    floors.add(self, slot, log);
-                }
+                needs_floor.insert(slot);
+            }
+        }
+        let mut floors = Floors::new(log.shard, log_end);
+        for slot in needs_floor {
+            let queue = self.queue(QueueSlot(slot));
+            if queue.exists && queue.min == queue.max() {
+                floors.add(self, QueueSlot(slot), log);
             }
         }
         floors.finish(self, log);
@@ -207,13 +214,11 @@ impl State {
         }
         for slot in 0..crate::index_file::count_u32(self.queues.len()) {
             let queue = self.queue_mut(QueueSlot(slot));
-            // What lies below the cut is fed again and brings its offsets; a queue with nothing there must keep its own.
-            let without_records = queue.exists && queue.min_position >= log_end;
-            let next = queue.min;
-            let exists = queue.exists;
+            // What lies below the cut is fed again; what went with the log before must not be forgotten.
+            let (next, exists) = (queue.min, queue.exists);
             queue.delete();
             queue.exists = exists;
-            if without_records {
+            if exists {
                 queue.raise_max(next);
                 floors.add(self, QueueSlot(slot), log);
             }

@@ -99,7 +99,10 @@ impl KeyIndex {
         state.last = last.max_by_key(|(_, position)| *position);
         let opened = OpenedKeyIndex {
             rebuilt_from: state.rebuilt_from,
-            end_position: state.last.map_or(0, |(_, position)| position + 1),
+            end_position: state
+                .last
+                .map_or(0, |(_, position)| position + 1)
+                .max(state.rebuilt_from),
             reports,
             index: KeyIndex {
                 directory: options.directory,
