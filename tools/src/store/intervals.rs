@@ -4,11 +4,11 @@ use std::collections::BTreeMap;
 
 /// A set of queue offsets.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Intervals(BTreeMap<i64, i64>);
+pub(super) struct Intervals(BTreeMap<i64, i64>);
 
 impl Intervals {
     /// Takes in the offsets from `start` on and before `end`.
-    pub fn add(&mut self, start: i64, end: i64) {
+    pub(super) fn add(&mut self, start: i64, end: i64) {
         let (mut start, mut end) = (start, end);
         if start >= end {
             return;
@@ -26,7 +26,7 @@ impl Intervals {
 
     /// What is in this set and not in `other`, as ranges without their ends.
     #[must_use]
-    pub fn without(&self, other: &Intervals) -> Vec<(i64, i64)> {
+    pub(super) fn without(&self, other: &Intervals) -> Vec<(i64, i64)> {
         let mut missing = Vec::new();
         for (&start, &end) in &self.0 {
             let mut at = start;

@@ -55,7 +55,7 @@ fn check_run(path: &Path, shard: ShardId, sequence: u64) -> Result<u32, String> 
             return Err(format!("page {number} is damaged: its checksum does not match"));
         }
         if number == 0 {
-            pages = key_run_pages(&page, shard, sequence).ok_or("its head is of another run")?;
+            pages = key_run_pages(&page, shard.get(), sequence).ok_or("its head is of another run")?;
         }
         number += 1;
     }

@@ -406,9 +406,10 @@ impl LogWalk {
                 position = (position - position % SECTOR_SIZE + SECTOR_SIZE).min(segment_end);
                 continue;
             }
-            if let Some(last) = self.window.iter().rposition(|byte| *byte != 0) {
+            if let Some(last) = last_not_zero(&self.window) {
                 last_used = position + last as u64 + 1;
-                if let Some(found) = seal_in(&self.window, position, self.shard, self.store_id) {
+                let used = self.window.get(..(last + SEAL_SIZE).min(self.window.len())).unwrap_or_default();
+                if let Some(found) = seal_in(used, position, self.shard, self.store_id) {
                     return (Some(found), last_used);
                 }
             }
@@ -421,6 +422,19 @@ impl LogWalk {
             };
         }
     }
+}
+
+/// Most of what is searched is space never written to: looked at in large steps.
+fn last_not_zero(bytes: &[u8]) -> Option<usize> {
+    const STEP: usize = 4096;
+    let mut end = bytes.len();
+    while let Some(start) = end.checked_sub(STEP) {
+        if bytes.get(start..end) != Some(&[0_u8; STEP]) {
+            break;
+        }
+        end = start;
+    }
+    bytes.get(..end)?.iter().rposition(|byte| *byte != 0)
 }
 
 fn gone<E: From<Error>>(reason: String) -> E {
