@@ -20,14 +20,19 @@ use std::time::Duration;
 ///
 /// Apache's command names and letters work as they are (`mqadmin clusterList -n 127.0.0.1:9876`).
 #[derive(Debug, Parser)]
-#[command(name = "mqadmin", version, arg_required_else_help = true, after_help = "Examples:
+#[command(
+    name = "mqadmin",
+    version,
+    arg_required_else_help = true,
+    after_help = "Examples:
   mqadmin cluster list -n 127.0.0.1:9876        or  mqadmin clusterList -n 127.0.0.1:9876
   mqadmin topic create -t Orders -c DefaultCluster -r 8 -w 8
   mqadmin message send -t Orders -p 'hello' -k order-17 -c TagA
 
 Apache's names: clusterList, topicList, topicRoute, topicStatus, updateTopic, deleteTopic, sendMessage, brokerStatus,
 getBrokerConfig, updateBrokerConfig, consumerProgress.
-Name servers: -n, else NAMESRV_ADDR, else 127.0.0.1:9876. Exit codes: 0 done, 1 failed, 2 usage.")]
+Name servers: -n, else NAMESRV_ADDR, else 127.0.0.1:9876. Exit codes: 0 done, 1 failed, 2 usage."
+)]
 struct CommandLine {
     #[command(subcommand)]
     command: Command,
@@ -375,7 +380,11 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 impl Servers {
     fn context(&self, format: Format) -> Result<Context, Error> {
-        let of_environment = || std::env::var("NAMESRV_ADDR").ok().filter(|addresses| !addresses.trim().is_empty());
+        let of_environment = || {
+            std::env::var("NAMESRV_ADDR")
+                .ok()
+                .filter(|addresses| !addresses.trim().is_empty())
+        };
         let addresses = self.namesrv_addr.clone().or_else(of_environment);
         let addresses = addresses.as_deref().unwrap_or(NAMESRV_DEFAULT);
         Context::new(addresses, Duration::from_secs(self.timeout), format)
@@ -534,8 +543,12 @@ mod tests {
     #[test]
     fn apaches_letters_parse_and_a_queue_needs_its_broker() {
         let parses = |line: &str| CommandLine::try_parse_from(line.split(' ')).is_ok();
-        assert!(parses("mqadmin updateTopic -n a:1 -c C -t T -r 4 -w 4 -p 6 -o true -u false -s false -a +message.type=FIFO"));
-        assert!(parses("mqadmin sendMessage -n a:1 -t T -p body -k key -c tag -b broker-a -i 2"));
+        assert!(parses(
+            "mqadmin updateTopic -n a:1 -c C -t T -r 4 -w 4 -p 6 -o true -u false -s false -a +message.type=FIFO"
+        ));
+        assert!(parses(
+            "mqadmin sendMessage -n a:1 -t T -p body -k key -c tag -b broker-a -i 2"
+        ));
         assert!(!parses("mqadmin sendMessage -n a:1 -t T -p body -i 2"));
         assert!(!parses("mqadmin updateTopic -t T"));
         assert!(parses("mqadmin consumerProgress -g G -t T -c C"));

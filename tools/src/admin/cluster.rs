@@ -125,13 +125,21 @@ impl Row {
     }
 
     fn load_in(&self) -> String {
-        let [size, wait] = ["sendThreadPoolQueueSize", "sendThreadPoolQueueHeadWaitTimeMills"].map(|name| self.text(name));
+        let [size, wait] =
+            ["sendThreadPoolQueueSize", "sendThreadPoolQueueHeadWaitTimeMills"].map(|name| self.text(name));
         format!("{:>9.2}({size},{wait}ms)", self.rate("putTps"))
     }
 
     fn load_out(&self) -> String {
-        let or_n = |text: &str| if text.is_empty() { "N".to_owned() } else { text.to_owned() };
-        let [size, wait] = ["pullThreadPoolQueueSize", "pullThreadPoolQueueHeadWaitTimeMills"].map(|name| self.text(name));
+        let or_n = |text: &str| {
+            if text.is_empty() {
+                "N".to_owned()
+            } else {
+                text.to_owned()
+            }
+        };
+        let [size, wait] =
+            ["pullThreadPoolQueueSize", "pullThreadPoolQueueHeadWaitTimeMills"].map(|name| self.text(name));
         let [ack_size, ack_wait] =
             ["ackThreadPoolQueueSize", "ackThreadPoolQueueHeadWaitTimeMills"].map(|name| or_n(self.text(name)));
         let rate = self.rate("getTransferredTps");
@@ -147,7 +155,10 @@ impl Row {
     }
 }
 
-#[expect(clippy::cast_precision_loss, reason = "figures for people are printed with two digits")]
+#[expect(
+    clippy::cast_precision_loss,
+    reason = "figures for people are printed with two digits"
+)]
 fn f64_of(number: i64) -> f64 {
     number as f64
 }

@@ -23,12 +23,17 @@ pub(super) async fn progress(
 ) -> Result<(), Error> {
     let masters = match cluster {
         Some(cluster) => context.masters(&Target::Cluster(cluster.to_owned())).await?,
-        None => masters_of(context, &retry_topic(group)).await.map_err(|error| no_group(group, error))?,
+        None => masters_of(context, &retry_topic(group))
+            .await
+            .map_err(|error| no_group(group, error))?,
     };
     let stats = stats(context, &masters, group, topic).await?;
     if stats.offset_table.is_empty() {
         let cause = format!("consumer group {group} has saved no offsets");
-        return Err(Error::other(cause, "offsets are saved a few seconds after its first consumer has started"));
+        return Err(Error::other(
+            cause,
+            "offsets are saved a few seconds after its first consumer has started",
+        ));
     }
     let (mut diff_total, mut inflight_total) = (0_i64, 0_i64);
     for offset in stats.offset_table.values() {
@@ -67,7 +72,11 @@ pub(super) async fn progress(
         "#Topic", "#Broker Name", "#QID", "#Broker Offset", "#Consumer Offset", "#Diff", "#Inflight"
     )?;
     for (queue, offset) in &stats.offset_table {
-        let last_time = if offset.last_timestamp == 0 { "N/A".to_owned() } else { local(offset.last_timestamp) };
+        let last_time = if offset.last_timestamp == 0 {
+            "N/A".to_owned()
+        } else {
+            local(offset.last_timestamp)
+        };
         writeln!(
             out,
             "{:<64}  {:<32}  {:<4}  {:<20}  {:<20}  {:<20} {:<20} {last_time}",
@@ -90,7 +99,10 @@ fn no_group(group: &str, error: Error) -> Error {
         return error;
     }
     let cause = format!("no broker knows consumer group {group}");
-    Error::other(cause, "`mqadmin consumerProgress` without -g lists the groups there are; -c CLUSTER asks that cluster")
+    Error::other(
+        cause,
+        "`mqadmin consumerProgress` without -g lists the groups there are; -c CLUSTER asks that cluster",
+    )
 }
 
 fn diff(offset: &OffsetWrapper) -> i64 {
@@ -101,12 +113,7 @@ fn inflight(offset: &OffsetWrapper) -> i64 {
     offset.pull_offset.saturating_sub(offset.consumer_offset)
 }
 
-async fn stats(
-    context: &Context,
-    masters: &[String],
-    group: &str,
-    topic: Option<&str>,
-) -> Result<ConsumeStats, Error> {
+async fn stats(context: &Context, masters: &[String], group: &str, topic: Option<&str>) -> Result<ConsumeStats, Error> {
     let mut all = ConsumeStats::default();
     for master in masters {
         let stats = context.admin.consume_stats(master, group, topic).await?;
@@ -120,7 +127,9 @@ async fn stats(
 pub(super) async fn list(context: &Context, out: &mut dyn Write) -> Result<(), Error> {
     let mut rows = Vec::new();
     for topic in context.admin.topics().await? {
-        let Some(group) = topic.strip_prefix(RETRY_PREFIX) else { continue };
+        let Some(group) = topic.strip_prefix(RETRY_PREFIX) else {
+            continue;
+        };
         let masters = masters_of(context, &topic).await?;
         let stats = stats(context, &masters, group, None).await?;
         let mut connection = ConsumerConnection::default();

@@ -48,7 +48,9 @@ impl Context {
             };
             return Err(Error::other(format!("there is no cluster {cluster}"), fix));
         };
-        let brokers = names.iter().filter_map(|name| info.broker_addr_table.get_key_value(name));
+        let brokers = names
+            .iter()
+            .filter_map(|name| info.broker_addr_table.get_key_value(name));
         Ok(brokers.map(|(name, data)| (name.as_str(), data)).collect())
     }
 
@@ -60,7 +62,10 @@ impl Context {
         };
         let info = self.admin.cluster_info().await?;
         let brokers = Context::brokers_of(&info, cluster)?;
-        let masters: Vec<String> = brokers.values().filter_map(|data| data.broker_addrs.get(&0).cloned()).collect();
+        let masters: Vec<String> = brokers
+            .values()
+            .filter_map(|data| data.broker_addrs.get(&0).cloned())
+            .collect();
         if masters.is_empty() {
             let fix = "start the master (brokerId 0) of at least one of its broker groups";
             return Err(Error::other(format!("cluster {cluster} has no master"), fix));
@@ -76,6 +81,9 @@ impl Context {
         };
         let info = self.admin.cluster_info().await?;
         let brokers = Context::brokers_of(&info, cluster)?;
-        Ok(brokers.values().flat_map(|data| data.broker_addrs.values().cloned()).collect())
+        Ok(brokers
+            .values()
+            .flat_map(|data| data.broker_addrs.values().cloned())
+            .collect())
     }
 }

@@ -70,11 +70,16 @@ fn fix(error: &ClientError) -> String {
             "see that a server listens on {address} and that this machine reaches it; name servers are given by -n HOST:PORT or NAMESRV_ADDR"
         ),
         ClientError::Refused { code, .. } if *code == ResponseCode::TOPIC_NOT_EXIST => {
-            "`mqadmin topicList` shows the topics there are, `mqadmin updateTopic -c CLUSTER -t TOPIC` makes one".to_owned()
+            "`mqadmin topicList` shows the topics there are, `mqadmin updateTopic -c CLUSTER -t TOPIC` makes one"
+                .to_owned()
         }
-        ClientError::Refused { address, .. } => format!("what the server says above is the reason; the log of {address} has more"),
+        ClientError::Refused { address, .. } => {
+            format!("what the server says above is the reason; the log of {address} has more")
+        }
         ClientError::NoQueue { topic, .. } => {
-            format!("`mqadmin topicRoute -t {topic}` shows its brokers and permissions; a broker group needs its master")
+            format!(
+                "`mqadmin topicRoute -t {topic}` shows its brokers and permissions; a broker group needs its master"
+            )
         }
         ClientError::NoBroker { .. } => "`mqadmin clusterList` shows the brokers there are".to_owned(),
         _ => "see that client and server are of versions that know each other".to_owned(),

@@ -15,14 +15,20 @@ fn put(out: &mut String, value: &Value, depth: usize, bare_keys: bool) {
         Value::Object(fields) if !fields.is_empty() => {
             let put_field = |out: &mut String, (name, value): (&String, &Value)| {
                 let is_number = bare_keys && name.parse::<i64>().is_ok();
-                out.push_str(&if is_number { name.clone() } else { Value::from(name.as_str()).to_string() });
+                out.push_str(&if is_number {
+                    name.clone()
+                } else {
+                    Value::from(name.as_str()).to_string()
+                });
                 out.push(':');
                 put(out, value, depth + 1, name == "brokerAddrs");
             };
             put_parts(out, ('{', '}'), depth, fields.iter(), put_field);
         }
         Value::Array(items) if !items.is_empty() => {
-            put_parts(out, ('[', ']'), depth, items.iter(), |out, item| put(out, item, depth + 1, false));
+            put_parts(out, ('[', ']'), depth, items.iter(), |out, item| {
+                put(out, item, depth + 1, false)
+            });
         }
         value => out.push_str(&value.to_string()),
     }

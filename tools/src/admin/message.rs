@@ -70,7 +70,11 @@ fn tell(context: &Context, result: &SendResult, out: &mut dyn Write) -> Result<(
         });
         return Ok(json_document(out, &document)?);
     }
-    writeln!(out, "{:<32}  {:<4}  {:<20}    #MsgId", "#Broker Name", "#QID", "#Send Result")?;
+    writeln!(
+        out,
+        "{:<32}  {:<4}  {:<20}    #MsgId",
+        "#Broker Name", "#QID", "#Send Result"
+    )?;
     let (name, queue_id, id) = (&*queue.broker_name, queue.queue_id, &result.unique_id);
     Ok(writeln!(out, "{name:<32}  {queue_id:<4}  {status:<20}    {id}")?)
 }

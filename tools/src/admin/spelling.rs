@@ -36,9 +36,13 @@ fn find_command<'a>(command: &'a Command, name: &str) -> Option<&'a Command> {
 
 /// `--topic` for `-topic`, if that is an option of the command.
 fn long_option(command: &Command, text: &str) -> Option<String> {
-    let name = text.strip_prefix('-').filter(|name| name.len() > 1 && !name.starts_with('-'))?;
+    let name = text
+        .strip_prefix('-')
+        .filter(|name| name.len() > 1 && !name.starts_with('-'))?;
     let name = name.split_once('=').map_or(name, |(name, _value)| name);
-    let is_known = command.get_arguments().any(|argument| argument.get_long() == Some(name));
+    let is_known = command
+        .get_arguments()
+        .any(|argument| argument.get_long() == Some(name));
     is_known.then(|| format!("-{text}"))
 }
 

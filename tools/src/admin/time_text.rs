@@ -15,7 +15,7 @@ pub(super) fn local_with_millis(millis: i64) -> String {
 
 fn format(millis: i64, form: &str, zone: &TimeZone) -> String {
     match Timestamp::from_millisecond(millis) {
-        Ok(time) => time.to_zoned(zone.clone()).strftime(form).to_string(),
+        Ok(time) => time.to_zoned_datetime(zone.clone()).strftime(form).to_string(),
         Err(_) => millis.to_string(),
     }
 }

@@ -64,9 +64,17 @@ pub(super) async fn list_with_groups(context: &Context, out: &mut dyn Write) -> 
             .collect();
         return Ok(json_document(out, &rows)?);
     }
-    writeln!(out, "{:<20}  {:<48}  {:<48}", "#Cluster Name", "#Topic", "#Consumer Group")?;
+    writeln!(
+        out,
+        "{:<20}  {:<48}  {:<48}",
+        "#Cluster Name", "#Topic", "#Consumer Group"
+    )?;
     for (cluster, topic, groups) in rows {
-        let groups = if groups.is_empty() { vec![String::new()] } else { groups.into_iter().collect() };
+        let groups = if groups.is_empty() {
+            vec![String::new()]
+        } else {
+            groups.into_iter().collect()
+        };
         for group in groups {
             writeln!(out, "{cluster:<20}  {topic:<64}  {group:<64}")?;
         }
@@ -97,12 +105,22 @@ pub(super) async fn route(context: &Context, topic: &str, as_list: bool, out: &m
             perm.to_string()
         )
     };
-    line([&"#ClusterName", &"#BrokerName", &"#BrokerAddrs", &"#ReadQueue", &"#WriteQueue", &"#Perm"])?;
+    line([
+        &"#ClusterName",
+        &"#BrokerName",
+        &"#BrokerAddrs",
+        &"#ReadQueue",
+        &"#WriteQueue",
+        &"#Perm",
+    ])?;
     let (mut read_total, mut write_total) = (0_i64, 0_i64);
     let mut queues: Vec<_> = route.queue_datas.iter().collect();
     queues.sort_by(|one, other| one.broker_name.cmp(&other.broker_name));
     for queue in &queues {
-        let data = route.broker_datas.iter().find(|data| data.broker_name == queue.broker_name);
+        let data = route
+            .broker_datas
+            .iter()
+            .find(|data| data.broker_name == queue.broker_name);
         let addresses = data.map(|data| {
             let pairs = data.broker_addrs.iter().map(|(id, address)| format!("{id}={address}"));
             format!("{{{}}}", pairs.collect::<Vec<_>>().join(", "))
@@ -123,7 +141,11 @@ pub(super) async fn route(context: &Context, topic: &str, as_list: bool, out: &m
     writeln!(out, "{}", "-".repeat(158))?;
     let mut line = |cells: [String; 5]| {
         let [title, count, nothing, read, write] = cells;
-        writeln!(out, "{title:<45} {count:<32} {nothing:<50} {read:<10} {write:<11} {:<5}", "")
+        writeln!(
+            out,
+            "{title:<45} {count:<32} {nothing:<50} {read:<10} {write:<11} {:<5}",
+            ""
+        )
     };
     let [count, read, write] = [count.to_string(), read_total.to_string(), write_total.to_string()];
     Ok(line(["Total:".to_owned(), count, String::new(), read, write])?)
@@ -159,7 +181,10 @@ pub(super) async fn status(
                 })
             })
             .collect();
-        return Ok(json_document(out, &json!({"topic": topic, "putTps": put_tps, "queues": queues}))?);
+        return Ok(json_document(
+            out,
+            &json!({"topic": topic, "putTps": put_tps, "queues": queues}),
+        )?);
     }
     writeln!(
         out,
@@ -222,7 +247,10 @@ pub(super) async fn update(
         order_conf = Some(conf);
     }
     if !is_table {
-        return Ok(json_document(out, &json!({"brokers": masters, "topic": topic, "orderConf": order_conf}))?);
+        return Ok(json_document(
+            out,
+            &json!({"brokers": masters, "topic": topic, "orderConf": order_conf}),
+        )?);
     }
     if by_broker {
         for master in &masters {
@@ -247,14 +275,22 @@ async fn put_order_conf(context: &Context, target: &Target, topic: &TopicConfig)
             let broker = brokers.find(|data| data.broker_addrs.values().any(|found| found == address));
             let name = broker.map(|data| &data.broker_name).ok_or_else(|| {
                 Error::other(
-                    format!("no name server knows a broker at {address}, so its part of the order topic cannot be told"),
+                    format!(
+                        "no name server knows a broker at {address}, so its part of the order topic cannot be told"
+                    ),
                     "give the address that `mqadmin clusterList` shows",
                 )
             })?;
             // The parts of the other brokers stay.
-            let before = context.admin.kv(ORDER_NAMESPACE, &topic.topic_name).await?.unwrap_or_default();
+            let before = context
+                .admin
+                .kv(ORDER_NAMESPACE, &topic.topic_name)
+                .await?
+                .unwrap_or_default();
             let prefix = format!("{name}:");
-            let others = before.split(';').filter(|part| !part.is_empty() && !part.starts_with(&prefix));
+            let others = before
+                .split(';')
+                .filter(|part| !part.is_empty() && !part.starts_with(&prefix));
             let conf = format!("{name}:{queues}");
             let whole: Vec<&str> = others.chain([conf.as_str()]).collect();
             (conf.clone(), whole.join(";"))
@@ -267,7 +303,11 @@ async fn put_order_conf(context: &Context, target: &Target, topic: &TopicConfig)
 /// The settings as Apache's mqadmin prints them.
 fn java_text(topic: &TopicConfig) -> String {
     let letter = |bit: i32, letter: char| if topic.perm & bit != 0 { letter } else { '-' };
-    let attributes: Vec<String> = topic.attributes.iter().map(|(key, value)| format!("{key}={value}")).collect();
+    let attributes: Vec<String> = topic
+        .attributes
+        .iter()
+        .map(|(key, value)| format!("{key}={value}"))
+        .collect();
     format!(
         "TopicConfig [topicName={}, readQueueNums={}, writeQueueNums={}, perm={}{}{}, topicFilterType={}, topicSysFlag={}, order={}, attributes={{{}}}]",
         topic.topic_name,
