@@ -110,7 +110,7 @@ impl Checkpoint {
         seal(MAGIC, &out)
     }
 
-    fn decode(bytes: &[u8]) -> Result<Checkpoint, &'static str> {
+    pub(crate) fn decode(bytes: &[u8]) -> Result<Checkpoint, &'static str> {
         let mut reader = unseal(MAGIC, bytes)?;
         Self::decode_fields(&mut reader).ok_or("it is of another format")
     }

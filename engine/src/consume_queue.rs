@@ -14,6 +14,7 @@
 //! No borrow is held over an await; work on files takes turns (`turn`), appends and reads go on meanwhile.
 
 mod directory;
+pub(crate) mod inspect;
 mod maintain;
 mod open;
 mod page;

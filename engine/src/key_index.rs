@@ -11,6 +11,7 @@
 //! The index answers with candidates: whoever asks reads the records and compares topic and key. So entries that point to what
 //! the log no longer holds, or holds twice, do no harm.
 
+pub(crate) mod inspect;
 mod open;
 mod run;
 

@@ -11,6 +11,7 @@ mod control_record;
 mod error;
 mod index_file;
 mod inner;
+pub mod inspect;
 pub mod key_index;
 mod log_walk;
 mod message;

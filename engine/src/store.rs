@@ -197,18 +197,35 @@ async fn read_description(directory: &Path) -> Result<Option<Description>, Error
         Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(None),
         Err(error) => return Err(Error::io("read", &path)(error)),
     };
-    let description: Description = serde_json::from_slice(&text).map_err(|error| Error::BadDescription {
-        path: path.clone(),
-        reason: error.to_string(),
-    })?;
+    let description = parse(&text).map_err(|reason| Error::BadDescription { path, reason })?;
+    Ok(Some(description))
+}
+
+fn parse(text: &[u8]) -> Result<Description, String> {
+    let description: Description = serde_json::from_slice(text).map_err(|error| error.to_string())?;
     if description.format != FORMAT {
-        let reason = format!(
+        return Err(format!(
             "its format is {}, this program knows {FORMAT}; use the version that wrote it",
             description.format
-        );
-        return Err(Error::BadDescription { path, reason });
+        ));
     }
-    Ok(Some(description))
+    Ok(description)
+}
+
+/// The description for those that only read; see [`crate::inspect`].
+pub(crate) fn inspect(text: &[u8]) -> Result<crate::inspect::Description, String> {
+    let found = parse(text)?;
+    if !(SEGMENT_SIZE_MIN..=SEGMENT_SIZE_MAX).contains(&found.segment_size) {
+        return Err(format!("segments of {} bytes", found.segment_size));
+    }
+    let shards = ShardCount::new(found.shards);
+    let store_id = u64::from_str_radix(&found.store_id, 16);
+    Ok(crate::inspect::Description {
+        store_id: store_id.map_err(|error| format!("storeId {:?}: {error}", found.store_id))?,
+        shards: shards.ok_or_else(|| format!("{} shards, but there can be 1 to 128", found.shards))?,
+        segment_size: found.segment_size,
+        created_at: found.created_at,
+    })
 }
 
 fn parse_id(path: &Path, description: &Description) -> Result<u64, Error> {

@@ -1,1 +1,5 @@
-//! tools
+//! What the programs mqadmin (a cluster by its protocol) and mqstore (a store by its files) are made of.
+
+pub mod admin;
+pub mod output;
+pub mod store;

@@ -45,6 +45,16 @@ fn decode(reader: &mut Reader<'_>) -> Option<Manifest> {
     })
 }
 
+/// The sequence numbers of the runs that a manifest names, for those that only read.
+pub(super) fn runs_of(bytes: &[u8], shard: u8) -> Result<Vec<u64>, &'static str> {
+    let mut reader = unseal(MANIFEST_MAGIC, bytes)?;
+    match decode(&mut reader) {
+        Some(found) if found.shard == shard => Ok(found.runs.into_iter().map(|(sequence, _)| sequence).collect()),
+        Some(_) => Err("it is of another shard"),
+        None => Err("it does not parse"),
+    }
+}
+
 async fn read_manifest(options: &KeyIndexOptions, reports: &mut Vec<String>) -> Result<Option<Manifest>, IndexError> {
     let path = options.directory.join(MANIFEST_NAME);
     let bytes = match file::read(&path).await {

@@ -155,6 +155,22 @@ fn page_crc(sequence: u64, page: u32, content: &[u8]) -> u32 {
     crc.finalize()
 }
 
+/// Whether page `page` of run `sequence` is as it was written, for those that only read.
+pub(super) fn page_is_sound(sequence: u64, page: u32, bytes: &[u8]) -> bool {
+    bytes.len() == PAGE_SIZE
+        && bytes
+            .split_at_checked(CONTENT_SIZE)
+            .is_some_and(|(content, crc)| Reader(crc).u32() == Some(page_crc(sequence, page, content)))
+}
+
+/// How many pages the run has that begins with this page; `None` if it is not run `sequence` of the shard.
+pub(super) fn pages_of(head: &[u8], shard: u8, sequence: u64) -> Option<u32> {
+    let head = Head::decode(head).filter(|head| head.shard == shard && head.sequence == sequence)?;
+    // The head's numbers are bounded, but not their sum.
+    let entries = head.entries.div_ceil(ENTRIES_A_PAGE);
+    head.data_page().checked_add(entries)
+}
+
 /// Pages of one part of a run, in order.
 #[derive(Debug)]
 struct Part {

@@ -1,0 +1,250 @@
+//! The files of a store that this process does not own: found and opened for reading only, never locked, so a running broker
+//! is not in the way and not disturbed.
+
+use engine::inspect::Description;
+use protocol::model::ShardId;
+use std::collections::BTreeSet;
+use std::fs::File;
+use std::io;
+use std::os::unix::fs::FileExt;
+use std::path::{Path, PathBuf};
+
+/// Why a store cannot be looked at.
+#[derive(Debug, thiserror::Error)]
+pub enum Error {
+    /// No store is there.
+    #[error("{} is no RingMQ store: {reason}; give the directory that holds store.json (storePathRootDir of the broker)", directory.display())]
+    NoStore {
+        /// The directory.
+        directory: PathBuf,
+        /// What is missing.
+        reason: String,
+    },
+    /// `store.json` cannot be understood.
+    #[error("{} does not describe a store: {reason}; put a sound copy of it there", path.display())]
+    BadDescription {
+        /// The file.
+        path: PathBuf,
+        /// Why.
+        reason: String,
+    },
+    /// A shard that the store does not have.
+    #[error("the store has no shard {shard}; it has {shards}, from 0 on")]
+    NoSuchShard {
+        /// What was asked for.
+        shard: u8,
+        /// How many there are.
+        shards: u8,
+    },
+    /// The file system said no.
+    #[error("cannot {action} {}: {source}; check that this user may read it", path.display())]
+    Io {
+        /// What was tried, as a verb.
+        action: &'static str,
+        /// On what.
+        path: PathBuf,
+        /// What it answered.
+        source: io::Error,
+    },
+}
+
+impl Error {
+    pub(crate) fn io(action: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Error {
+        let path = path.to_owned();
+        move |source| Error::Io { action, path, source }
+    }
+}
+
+/// A store as its directory has it.
+#[derive(Clone, Debug)]
+pub struct StoreFiles {
+    root: PathBuf,
+    commitlog: Option<PathBuf>,
+    /// What `store.json` says.
+    pub description: Description,
+}
+
+impl StoreFiles {
+    /// Finds the store in `root`; its segments lie in `commitlog`, if that is another directory.
+    ///
+    /// # Errors
+    /// [`Error::NoStore`], [`Error::BadDescription`], [`Error::Io`].
+    pub fn find(root: &Path, commitlog: Option<&Path>) -> Result<StoreFiles, Error> {
+        let path = root.join("store.json");
+        let text = read_if_there(&path)?.ok_or_else(|| Error::NoStore {
+            directory: root.to_owned(),
+            reason: if root.join("commitlog").exists() {
+                "it looks like one of Apache RocketMQ, which is not read yet".to_owned()
+            } else {
+                "there is no file store.json in it".to_owned()
+            },
+        })?;
+        let description = Description::decode(&text).map_err(|reason| Error::BadDescription { path, reason })?;
+        Ok(StoreFiles {
+            root: root.to_owned(),
+            commitlog: commitlog.map(Path::to_owned),
+            description,
+        })
+    }
+
+    /// Its shards, or the one that is wanted.
+    ///
+    /// # Errors
+    /// [`Error::NoSuchShard`]
+    pub fn shards(&self, wanted: Option<u8>) -> Result<Vec<ShardId>, Error> {
+        let all: Vec<ShardId> = self.description.shards.shards().collect();
+        let Some(shard) = wanted else { return Ok(all) };
+        let found = all.into_iter().find(|found| found.get() == shard);
+        let shards = self.description.shards.get();
+        found
+            .map(|found| vec![found])
+            .ok_or(Error::NoSuchShard { shard, shards })
+    }
+
+    /// The directory of a shard.
+    #[must_use]
+    pub fn shard_dir(&self, shard: ShardId) -> PathBuf {
+        self.root.join(format!("shard-{:02}", shard.get()))
+    }
+
+    /// The segments of a shard.
+    ///
+    /// # Errors
+    /// [`Error::Io`]
+    pub fn log(&self, shard: ShardId) -> Result<LogFiles, Error> {
+        let directory = match &self.commitlog {
+            Some(commitlog) => commitlog.join(format!("shard-{:02}", shard.get())),
+            None => self.shard_dir(shard).join("commitlog"),
+        };
+        let mut log = LogFiles {
+            directory,
+            segment_size: self.description.segment_size,
+            bases: BTreeSet::new(),
+            open: None,
+        };
+        log.refresh()?;
+        Ok(log)
+    }
+}
+
+/// The content of a small file.
+///
+/// # Errors
+/// [`Error::Io`]
+pub fn read_if_there(path: &Path) -> Result<Option<Vec<u8>>, Error> {
+    match std::fs::read(path) {
+        Ok(bytes) => Ok(Some(bytes)),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(Error::io("read", path)(error)),
+    }
+}
+
+/// Reads up to `size` bytes from `position` of a file; fewer at its end.
+///
+/// # Errors
+/// The file system's.
+pub fn read_at(file: &File, position: u64, size: usize, into: &mut Vec<u8>) -> io::Result<()> {
+    into.clear();
+    into.resize(size, 0);
+    let mut done = 0;
+    while let Some(rest) = into.get_mut(done..).filter(|rest| !rest.is_empty()) {
+        match file.read_at(rest, position + done as u64) {
+            Ok(0) => break,
+            Ok(count) => done += count,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    into.truncate(done);
+    Ok(())
+}
+
+/// The segments of one shard's log, named by the 20 digits of their first position.
+#[derive(Debug)]
+pub struct LogFiles {
+    directory: PathBuf,
+    segment_size: u64,
+    bases: BTreeSet<u64>,
+    open: Option<(u64, File)>,
+}
+
+impl LogFiles {
+    /// Looks again which segments there are: a running broker makes and deletes some.
+    ///
+    /// # Errors
+    /// [`Error::Io`]
+    pub fn refresh(&mut self) -> Result<(), Error> {
+        let list = match std::fs::read_dir(&self.directory) {
+            Ok(list) => list,
+            // A shard that was never opened has none.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+            Err(error) => return Err(Error::io("list", &self.directory)(error)),
+        };
+        self.bases.clear();
+        for entry in list {
+            let name = entry.map_err(Error::io("list", &self.directory))?.file_name();
+            let base = name.to_str().and_then(twenty_digits);
+            self.bases
+                .extend(base.filter(|base| base.is_multiple_of(self.segment_size)));
+        }
+        Ok(())
+    }
+
+    /// Position of the first byte that is kept.
+    #[must_use]
+    pub fn min(&self) -> Option<u64> {
+        self.bases.first().copied()
+    }
+
+    /// Whether the segment that a position lies in is there.
+    #[must_use]
+    pub fn has(&self, position: u64) -> bool {
+        self.bases.contains(&self.base_of(position))
+    }
+
+    /// The first segment that begins at `position` or later.
+    #[must_use]
+    pub fn first_from(&self, position: u64) -> Option<u64> {
+        self.bases.range(position..).next().copied()
+    }
+
+    /// Position of the first byte of the segment that a position lies in.
+    #[must_use]
+    pub fn base_of(&self, position: u64) -> u64 {
+        position - position % self.segment_size
+    }
+
+    /// Position behind the segment that a position lies in.
+    #[must_use]
+    pub fn end_of(&self, position: u64) -> u64 {
+        self.base_of(position).saturating_add(self.segment_size)
+    }
+
+    /// Reads up to `size` bytes from `position`, not beyond its segment; fewer where the file ends, none without a file.
+    ///
+    /// # Errors
+    /// The file system's.
+    pub fn read(&mut self, position: u64, size: usize, into: &mut Vec<u8>) -> io::Result<()> {
+        into.clear();
+        let base = self.base_of(position);
+        let file = match self.open.take() {
+            Some((open, file)) if open == base => file,
+            _ => match File::open(self.directory.join(format!("{base:020}"))) {
+                Ok(file) => file,
+                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+                Err(error) => return Err(error),
+            },
+        };
+        let rest = usize::try_from(self.end_of(position) - position).unwrap_or(usize::MAX);
+        let done = read_at(&file, position - base, size.min(rest), into);
+        self.open = Some((base, file));
+        done
+    }
+}
+
+/// The number that a name of 20 decimal digits is.
+#[must_use]
+pub fn twenty_digits(name: &str) -> Option<u64> {
+    let digits = name.len() == 20 && name.bytes().all(|byte| byte.is_ascii_digit());
+    digits.then(|| name.parse().ok())?
+}
