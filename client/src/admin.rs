@@ -336,7 +336,11 @@ impl Admin {
         let attributes: Vec<String> = topic
             .attributes
             .iter()
-            .map(|(key, value)| format!("{key}={value}"))
+            .map(|(key, value)| match value.as_str() {
+                // An edit that removes an attribute has no value.
+                "" if key.starts_with('-') => key.clone(),
+                value => format!("{key}={value}"),
+            })
             .collect();
         let header = CreateTopicRequest {
             topic: topic.topic_name.clone(),

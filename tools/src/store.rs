@@ -6,9 +6,9 @@ pub mod files;
 pub mod findings;
 mod intervals;
 mod key_pages;
-pub mod verify;
-pub mod walk;
 #[cfg(test)]
 mod tests;
+pub mod verify;
+pub mod walk;
 
 pub use cli::run;

@@ -221,7 +221,10 @@ impl<'a> Screen<'a> {
 
     fn end(&mut self, findings: u64) -> io::Result<()> {
         match self.format {
-            Format::Json => json_line(self.out, &json!({"type": "summary", "clean": findings == 0, "findings": findings})),
+            Format::Json => json_line(
+                self.out,
+                &json!({"type": "summary", "clean": findings == 0, "findings": findings}),
+            ),
             Format::Table if findings == 0 => writeln!(self.out, "clean"),
             Format::Table => writeln!(self.out, "DAMAGED: {findings} findings"),
         }

@@ -46,7 +46,12 @@ impl Filter {
     fn wants(&self, record: &RecordView<'_>) -> bool {
         let by_topic = self.topic.as_deref().is_none_or(|topic| topic == record.topic);
         let by_queue = self.queue_id.is_none_or(|queue_id| queue_id == record.queue_id.get());
-        by_topic && by_queue && self.key.as_deref().is_none_or(|key| keys(record).any(|found| found == key))
+        by_topic
+            && by_queue
+            && self
+                .key
+                .as_deref()
+                .is_none_or(|key| keys(record).any(|found| found == key))
     }
 }
 
@@ -93,7 +98,12 @@ impl Dump<'_> {
     pub fn shard(&mut self, files: &StoreFiles, shard: ShardId) -> Result<bool, Stopped> {
         let checkpoint = read_if_there(&files.shard_dir(shard).join("checkpoint"))?;
         let checkpoint = checkpoint.and_then(|bytes| Checkpoint::decode(&bytes).ok());
-        let mut walk = LogWalk::new(files.log(shard)?, shard, files.description.store_id, checkpoint.as_ref());
+        let mut walk = LogWalk::new(
+            files.log(shard)?,
+            shard,
+            files.description.store_id,
+            checkpoint.as_ref(),
+        );
         let mut sound = true;
         while self.limit > 0 {
             match walk.step()? {
@@ -139,7 +149,14 @@ impl Dump<'_> {
         // The batch is sound, so this is what was written; what it says may still be nonsense.
         let record = match RecordView::decode(bytes) {
             Ok(record) => record,
-            Err(error) => return self.line(shard, position, ("message", bytes.len(), 0), &[("error", json!(error.to_string()))]),
+            Err(error) => {
+                return self.line(
+                    shard,
+                    position,
+                    ("message", bytes.len(), 0),
+                    &[("error", json!(error.to_string()))],
+                );
+            }
         };
         if !self.filter.wants(&record) {
             return Ok(());
@@ -170,12 +187,22 @@ impl Dump<'_> {
         if self.bodies {
             details.push(("body", body(record.body)));
         }
-        self.line(shard, position, ("message", bytes.len(), record.store_timestamp), &details)
+        self.line(
+            shard,
+            position,
+            ("message", bytes.len(), record.store_timestamp),
+            &details,
+        )
     }
 
     fn metadata(&mut self, shard: ShardId, position: u64, bytes: &[u8]) -> Result<(), Stopped> {
         let Some(metadata) = Metadata::decode(bytes) else {
-            return self.line(shard, position, ("metadata", bytes.len(), 0), &[("error", json!("it does not parse"))]);
+            return self.line(
+                shard,
+                position,
+                ("metadata", bytes.len(), 0),
+                &[("error", json!("it does not parse"))],
+            );
         };
         let mut details = vec![
             ("metadataKind", json!(metadata.kind)),
@@ -184,7 +211,12 @@ impl Dump<'_> {
         if self.bodies {
             details.push(("payload", body(metadata.payload)));
         }
-        self.line(shard, position, ("metadata", bytes.len(), metadata.wall_clock_ms), &details)
+        self.line(
+            shard,
+            position,
+            ("metadata", bytes.len(), metadata.wall_clock_ms),
+            &details,
+        )
     }
 
     fn seal(&mut self, shard: ShardId, batch: &Batch) -> Result<(), Stopped> {
@@ -226,7 +258,11 @@ impl Dump<'_> {
             object.extend(details.iter().map(|(name, value)| ((*name).to_owned(), value.clone())));
             return Ok(json_line(self.out, &object)?);
         }
-        write!(self.out, "{:<5} {position:>20} {kind:<8} {size:>9} {time:<13}", shard.get())?;
+        write!(
+            self.out,
+            "{:<5} {position:>20} {kind:<8} {size:>9} {time:<13}",
+            shard.get()
+        )?;
         for (name, value) in details.iter().filter(|(_, value)| *value != json!("")) {
             match value {
                 // Whatever somebody has put in a name must not be taken for the table, nor reach the terminal as commands.

@@ -44,7 +44,9 @@ impl Part {
             Part::ConsumeQueue | Part::KeyIndex => {
                 "no message is lost: stop the broker and remove this index's directory, the next start makes it again from the log"
             }
-            Part::Checkpoint => "no message is lost: the next start uses the checkpoint before it, or reads the whole log",
+            Part::Checkpoint => {
+                "no message is lost: the next start uses the checkpoint before it, or reads the whole log"
+            }
         }
     }
 }

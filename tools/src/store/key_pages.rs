@@ -14,7 +14,9 @@ use std::path::{Path, PathBuf};
 pub(super) fn check(directory: &Path, shard: ShardId, findings: &mut Vec<(PathBuf, String)>) -> Result<u64, Error> {
     let path = directory.join(KEY_MANIFEST_NAME);
     // Without an index there is none; a broker makes it again.
-    let Some(bytes) = read_if_there(&path)? else { return Ok(0) };
+    let Some(bytes) = read_if_there(&path)? else {
+        return Ok(0);
+    };
     let runs = match key_runs(&bytes, shard.get()) {
         Ok(runs) => runs,
         Err(reason) => {
@@ -46,7 +48,12 @@ fn check_run(path: &Path, shard: ShardId, sequence: u64) -> Result<u32, String> 
     let file = File::open(path).map_err(|error| error.to_string())?;
     let (mut page, mut pages, mut number) = (Vec::new(), 1, 0);
     while number < pages {
-        let read = read_at(&file, u64::from(number) * KEY_PAGE_SIZE as u64, KEY_PAGE_SIZE, &mut page);
+        let read = read_at(
+            &file,
+            u64::from(number) * KEY_PAGE_SIZE as u64,
+            KEY_PAGE_SIZE,
+            &mut page,
+        );
         read.map_err(|error| format!("page {number} cannot be read: {error}"))?;
         if page.len() < KEY_PAGE_SIZE {
             return Err(format!("it is cut off at page {number} of {pages}"));

@@ -83,7 +83,12 @@ pub fn verify_shard(files: &StoreFiles, shard: ShardId, watcher: &mut dyn Watche
     let checkpoint = verify.checkpoints()?;
     let manifest = verify.manifest()?;
     verify.rebuilt_from = manifest.as_ref().map_or(0, |manifest| manifest.rebuilt_from);
-    let mut walk = LogWalk::new(files.log(shard)?, shard, files.description.store_id, checkpoint.as_ref());
+    let mut walk = LogWalk::new(
+        files.log(shard)?,
+        shard,
+        files.description.store_id,
+        checkpoint.as_ref(),
+    );
     verify.log(&mut walk, checkpoint.as_ref())?;
     if let Some(manifest) = manifest {
         verify.consume_queues(&manifest, &mut walk)?;
@@ -234,7 +239,11 @@ impl Verify<'_> {
         self.counts.metadata += 1;
         let Some(metadata) = Metadata::decode(bytes) else {
             let range = (position, position + bytes.len() as u64);
-            return self.found(Part::Record, Some(range), "a metadata record that does not parse".to_owned());
+            return self.found(
+                Part::Record,
+                Some(range),
+                "a metadata record that does not parse".to_owned(),
+            );
         };
         if metadata.kind == KIND_DELETE_TOPIC
             && let Ok(topic) = std::str::from_utf8(metadata.payload)
@@ -265,7 +274,10 @@ impl Verify<'_> {
                 let nothing = Intervals::default();
                 let there = in_pages.get(&topic).and_then(|queues| queues.get(&queue_id));
                 for (from, to) in queue.in_pages.without(there.unwrap_or(&nothing)) {
-                    let reason = format!("queue {queue_id} of topic {topic} lacks the entries {from} to {}", to - 1);
+                    let reason = format!(
+                        "queue {queue_id} of topic {topic} lacks the entries {from} to {}",
+                        to - 1
+                    );
                     self.found(Part::ConsumeQueue, None, reason)?;
                 }
             }
@@ -303,12 +315,18 @@ impl Verify<'_> {
             let count = PAGES_AT_ONCE.min(end - next);
             let at = u64::from(next - first_page) * PAGE_SIZE as u64;
             if let Err(error) = read_at(&file, at, count as usize * PAGE_SIZE, &mut chunk) {
-                self.found_in_file(Part::ConsumeQueue, &path, &format!("page {next} cannot be read: {error}"))?;
+                self.found_in_file(
+                    Part::ConsumeQueue,
+                    &path,
+                    &format!("page {next} cannot be read: {error}"),
+                )?;
                 chunk.clear();
             }
             for number in next..next + count {
                 let start = (number - next) as usize * PAGE_SIZE;
-                let page = chunk.get(start..(start + PAGE_SIZE).min(chunk.len())).unwrap_or_default();
+                let page = chunk
+                    .get(start..(start + PAGE_SIZE).min(chunk.len()))
+                    .unwrap_or_default();
                 match Page::check(page, number, self.shard.get()) {
                     Ok(_) if page_is_blank(page) => {}
                     Ok(page) => self.page(number, page, walk, in_pages)?,

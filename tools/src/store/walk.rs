@@ -176,7 +176,11 @@ impl LogWalk {
         if !self.log.has(from) {
             return self.step();
         }
-        let to = if from < self.synced { u64::MAX } else { from.saturating_add(self.reach) };
+        let to = if from < self.synced {
+            u64::MAX
+        } else {
+            from.saturating_add(self.reach)
+        };
         let (seal, last_used) = self.find_seal(from, to);
         if seal.is_none() && from >= self.synced {
             return Ok(self.end(last_used.saturating_sub(from)));
@@ -271,7 +275,9 @@ impl LogWalk {
             format!("no record begins at {position}: size and magic are {hex}")
         })?;
         if position + size as u64 > segment_end {
-            return Err(format!("the record at {position} of {size} bytes leads out of its segment"));
+            return Err(format!(
+                "the record at {position} of {size} bytes leads out of its segment"
+            ));
         }
         Ok((kind, size))
     }
@@ -408,7 +414,10 @@ impl LogWalk {
             }
             if let Some(last) = last_not_zero(&self.window) {
                 last_used = position + last as u64 + 1;
-                let used = self.window.get(..(last + SEAL_SIZE).min(self.window.len())).unwrap_or_default();
+                let used = self
+                    .window
+                    .get(..(last + SEAL_SIZE).min(self.window.len()))
+                    .unwrap_or_default();
                 if let Some(found) = seal_in(used, position, self.shard, self.store_id) {
                     return (Some(found), last_used);
                 }
@@ -446,12 +455,7 @@ fn gone<E: From<Error>>(reason: String) -> E {
     })
 }
 
-fn check_seal(
-    seal: &Seal,
-    (start, records): (u64, u32),
-    batch_crc: u32,
-    previous: Option<u32>,
-) -> Result<(), String> {
+fn check_seal(seal: &Seal, (start, records): (u64, u32), batch_crc: u32, previous: Option<u32>) -> Result<(), String> {
     if seal.start != start || seal.records != records {
         return Err(format!(
             "a batch of {records} records begins at {start}, but its seal is of {} records from {} on",
@@ -475,7 +479,8 @@ fn seal_at(bytes: &[u8], position: u64, shard: ShardId, store_id: u64) -> Option
 }
 
 fn seal_in(window: &[u8], position: u64, shard: ShardId, store_id: u64) -> Option<(Seal, u64)> {
-    const SIZE_FIELD: [u8; 4] = (SEAL_SIZE as u32).to_be_bytes();
+    const SIZE_FIELD: [u8; 4] = 80_u32.to_be_bytes();
+    const _: () = assert!(SEAL_SIZE == 80, "a seal begins with its size");
     let starts = window.windows(8).enumerate();
     let starts = starts.filter(|(_, header)| header.starts_with(&SIZE_FIELD));
     starts
