@@ -479,8 +479,8 @@ fn seal_at(bytes: &[u8], position: u64, shard: ShardId, store_id: u64) -> Option
 }
 
 fn seal_in(window: &[u8], position: u64, shard: ShardId, store_id: u64) -> Option<(Seal, u64)> {
-    #[expect(clippy::cast_possible_truncation, reason = "a seal has 80 bytes")]
-    const SIZE_FIELD: [u8; 4] = (SEAL_SIZE as u32).to_be_bytes();
+    const SIZE_FIELD: [u8; 4] = 80_u32.to_be_bytes();
+    const _: () = assert!(SEAL_SIZE == 80, "a seal begins with its size");
     let starts = window.windows(8).enumerate();
     let starts = starts.filter(|(_, header)| header.starts_with(&SIZE_FIELD));
     starts
