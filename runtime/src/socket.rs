@@ -3,8 +3,13 @@
 use crate::sim::socket::{SimListener, SimStream};
 use crate::world::{is_simulated, simulated};
 use bytes::BytesMut;
+use std::cell::RefCell;
+use std::future::Future as _;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
+use std::pin::pin;
+use tokio::io::AsyncReadExt as _;
+use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
 
 /// A listening socket. With `shared`, every core binds the same address and the kernel spreads connections over them.
 #[derive(Debug)]
@@ -50,7 +55,7 @@ impl TcpListener {
             Listener::Real(listener) => {
                 let (stream, peer) = listener.accept().await?;
                 stream.set_nodelay(true)?;
-                Ok((TcpStream(Stream::Real(stream)), peer))
+                Ok((TcpStream(Stream::real(stream)), peer))
             }
             Listener::Simulated(listener) => {
                 let (stream, peer) = listener.accept().await?;
@@ -77,8 +82,21 @@ pub struct TcpStream(Stream);
 
 #[derive(Debug)]
 enum Stream {
-    Real(tokio::net::TcpStream),
+    Real {
+        reader: RefCell<OwnedReadHalf>,
+        writer: OwnedWriteHalf,
+    },
     Simulated(SimStream),
+}
+
+impl Stream {
+    fn real(stream: tokio::net::TcpStream) -> Stream {
+        let (reader, writer) = stream.into_split();
+        Stream::Real {
+            reader: RefCell::new(reader),
+            writer,
+        }
+    }
 }
 
 impl TcpStream {
@@ -93,7 +111,7 @@ impl TcpStream {
         }
         let stream = tokio::net::TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
-        Ok(TcpStream(Stream::Real(stream)))
+        Ok(TcpStream(Stream::real(stream)))
     }
 
     /// Appends what has arrived to the spare capacity of `buffer` (which must not be zero) and returns how many bytes
@@ -102,15 +120,13 @@ impl TcpStream {
     /// # Errors
     /// As read(2).
     pub async fn read(&self, buffer: &mut BytesMut) -> io::Result<usize> {
-        let stream = match &self.0 {
-            Stream::Real(stream) => stream,
-            Stream::Simulated(stream) => return stream.read(buffer).await,
-        };
-        loop {
-            match stream.try_read_buf(buffer) {
-                Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.readable().await?,
-                done => return done,
+        match &self.0 {
+            // A read that does not fill its room has emptied the socket, and tokio's poll_read remembers that: the next
+            // read waits at once, without a recv(2) that would only hear EAGAIN.
+            Stream::Real { reader, .. } => {
+                std::future::poll_fn(|cx| pin!(reader.borrow_mut().read_buf(buffer)).poll(cx)).await
             }
+            Stream::Simulated(stream) => stream.read(buffer).await,
         }
     }
 
@@ -120,7 +136,7 @@ impl TcpStream {
     /// `WouldBlock` when the socket takes nothing: await [`TcpStream::writable`]; else as writev(2).
     pub fn try_write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         match &self.0 {
-            Stream::Real(stream) => stream.try_write_vectored(parts),
+            Stream::Real { writer: stream, .. } => stream.try_write_vectored(parts),
             Stream::Simulated(stream) => stream.try_write(parts),
         }
     }
@@ -131,7 +147,7 @@ impl TcpStream {
     /// When the connection is broken.
     pub async fn writable(&self) -> io::Result<()> {
         match &self.0 {
-            Stream::Real(stream) => stream.writable().await,
+            Stream::Real { writer: stream, .. } => stream.writable().await,
             Stream::Simulated(stream) => stream.writable().await,
         }
     }
@@ -142,7 +158,7 @@ impl TcpStream {
     /// As getpeername(2).
     pub fn peer_address(&self) -> io::Result<SocketAddr> {
         match &self.0 {
-            Stream::Real(stream) => stream.peer_addr(),
+            Stream::Real { writer: stream, .. } => stream.peer_addr(),
             Stream::Simulated(stream) => stream.peer_address(),
         }
     }
@@ -153,7 +169,7 @@ impl TcpStream {
     /// As getsockname(2).
     pub fn local_address(&self) -> io::Result<SocketAddr> {
         match &self.0 {
-            Stream::Real(stream) => stream.local_addr(),
+            Stream::Real { writer: stream, .. } => stream.local_addr(),
             Stream::Simulated(stream) => stream.local_address(),
         }
     }
@@ -161,9 +177,9 @@ impl TcpStream {
     /// Ends both directions; what the peer sends after that is lost.
     pub fn shut_down(&self) {
         match &self.0 {
-            Stream::Real(stream) => {
+            Stream::Real { writer: stream, .. } => {
                 // The peer may have gone first, and there is nobody left to tell.
-                let _gone_already = rustix::net::shutdown(stream, rustix::net::Shutdown::Both);
+                let _gone_already = rustix::net::shutdown(stream.as_ref(), rustix::net::Shutdown::Both);
             }
             Stream::Simulated(stream) => stream.shut_down(),
         }

@@ -1,3 +1,5 @@
+//! The configuration table against RocketMQ's keys, its samples, and updates of a running broker.
+
 use super::*;
 use remoting::config_table::Origin;
 use std::path::Path;

@@ -1,3 +1,5 @@
+//! What a look before the start finds wrong, and what it lets through.
+
 use super::*;
 use crate::config::{Machine, Sources};
 use runtime::file::DiskSpace;
