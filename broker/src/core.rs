@@ -253,15 +253,7 @@ impl Core {
         T: Send + 'static,
         F: Future<Output = T> + 'static,
     {
-        let (answer, answered) = oneshot::channel();
-        self.run_on(core, move |other| {
-            let work = work(Rc::clone(other));
-            runtime::spawn(async move {
-                // The asker may have given up.
-                let _unheard = answer.send(work.await);
-            });
-        });
-        answered.await.ok()
+        self.begin(core, work).await.ok()
     }
 
     /// Asks every core, all at the same time; the answers are in the order of the cores.
@@ -271,23 +263,30 @@ impl Core {
         F: Future<Output = T> + 'static,
     {
         let asked: Vec<oneshot::Receiver<T>> = (0..self.map.cores())
-            .map(|core| {
-                let (answer, answered) = oneshot::channel();
-                let work = work.clone();
-                self.run_on(core, move |other| {
-                    let work = work(Rc::clone(other));
-                    runtime::spawn(async move {
-                        let _unheard = answer.send(work.await);
-                    });
-                });
-                answered
-            })
+            .map(|core| self.begin(core, work.clone()))
             .collect();
         let mut answers = Vec::with_capacity(asked.len());
         for answered in asked {
             answers.extend(answered.await.ok());
         }
         answers
+    }
+
+    /// Has a core begin to work something out.
+    fn begin<T, F>(&self, core: usize, work: impl FnOnce(Rc<Core>) -> F + Send + 'static) -> oneshot::Receiver<T>
+    where
+        T: Send + 'static,
+        F: Future<Output = T> + 'static,
+    {
+        let (answer, answered) = oneshot::channel();
+        self.run_on(core, move |other| {
+            let work = work(Rc::clone(other));
+            runtime::spawn(async move {
+                // The asker may have given up.
+                let _unheard = answer.send(work.await);
+            });
+        });
+        answered
     }
 
     /// Answers a request: a header that `fill` adds fields to and, behind it, `body`.
