@@ -4,7 +4,7 @@
 //! request that made it.
 
 use crate::error::Error;
-use protocol::model::java_hash;
+use protocol::body::subscription::{TagFilter, is_tag_type};
 use runtime::collections::{HashMap, HashSet, hash_map, hash_set};
 use std::sync::Arc;
 
@@ -105,26 +105,18 @@ impl Subscription {
     /// # Errors
     /// An expression type other than `TAG`.
     pub fn parse(topic: &str, expression: &str, kind: &str) -> Result<Subscription, Error> {
-        if !kind.is_empty() && kind != "TAG" {
+        if !is_tag_type(kind) {
             return Err(Error::System(format!(
                 "The broker does not support consumer to filter message by {kind}"
             )));
         }
-        if matches!(expression.trim(), "" | "*") {
-            return Ok(Subscription::new(0, []));
-        }
-        let tags: Vec<i32> = expression
-            .split("||")
-            .map(str::trim)
-            .filter(|tag| !tag.is_empty())
-            .map(java_hash)
-            .collect();
-        if tags.is_empty() {
-            return Err(Error::SubscriptionParse(format!(
+        match TagFilter::of_expression(expression.trim()) {
+            Ok(TagFilter::All) => Ok(Subscription::new(0, [])),
+            Ok(TagFilter::Hashes(hashes)) => Ok(Subscription::new(0, hashes)),
+            Err(_no_tag) => Err(Error::SubscriptionParse(format!(
                 "{expression:?} on topic {topic} names no tag"
-            )));
+            ))),
         }
-        Ok(Subscription::new(0, tags))
     }
 
     /// Whether a message with this tag hash may be wanted.
@@ -245,6 +237,7 @@ impl Replicas {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use protocol::model::java_hash;
 
     #[test]
     fn a_tag_expression_passes_its_tags_and_what_collides_with_them() {
