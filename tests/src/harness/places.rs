@@ -14,11 +14,16 @@ pub fn workspace() -> PathBuf {
 /// The folder of the profile that this test was built with, such as `target/release`.
 fn profile_dir() -> PathBuf {
     let test = env::current_exe().expect("a running test has a path");
-    // target/PROFILE/deps/test-hash
-    test.ancestors()
-        .nth(2)
-        .expect("cargo puts tests two folders deep")
-        .to_path_buf()
+    // target/PROFILE/deps/test-hash, or target/PROFILE/program
+    let folder = test.parent().expect("a program lies in a folder");
+    if folder.ends_with("deps") {
+        folder
+            .parent()
+            .expect("cargo puts tests two folders deep")
+            .to_path_buf()
+    } else {
+        folder.to_path_buf()
+    }
 }
 
 /// Where clients of other languages are built: nothing of theirs ends up in the checkout.

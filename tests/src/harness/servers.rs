@@ -132,6 +132,10 @@ impl Separate {
         self.broker = Some(broker);
     }
 
+    pub fn broker_pid(&self) -> u32 {
+        self.broker.as_ref().expect("the broker runs").pid()
+    }
+
     /// kill -9.
     pub fn kill_broker(&mut self) {
         self.broker.take().expect("the broker runs").kill();
