@@ -14,7 +14,7 @@ mod load;
 mod machine_defaults;
 mod network_keys;
 mod reference;
-mod rules;
+pub(crate) mod rules;
 mod store_keys;
 mod update;
 mod used_keys;

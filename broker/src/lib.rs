@@ -32,4 +32,3 @@ pub mod stats;
 pub mod storing;
 pub mod subscription_groups;
 pub mod topics;
-pub mod up;

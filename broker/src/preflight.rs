@@ -312,5 +312,8 @@ fn is_bridge(interface: &str) -> bool {
     .any(|kind| interface.starts_with(kind))
 }
 
+mod together;
+pub use together::judge_together;
+
 #[cfg(test)]
 mod tests;

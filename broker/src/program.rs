@@ -195,12 +195,7 @@ fn checked(configured: Configured) -> Task {
     let mut lines: Vec<&Finding> = findings.iter().collect();
     lines.sort_by_key(|finding| std::cmp::Reverse(finding.severity));
     for finding in lines {
-        let kind = match finding.severity {
-            Severity::Stop => "stop",
-            Severity::Warning => "warning",
-            Severity::Notice => "notice",
-        };
-        output.push_str(&format!("{kind}: {finding}\n"));
+        output.push_str(&format!("{}: {finding}\n", finding.severity));
     }
     Task::End(Ending {
         output,

@@ -1,15 +1,49 @@
 //! From a checked configuration to a broker that runs, and to its end.
 
 use crate::broker::Broker;
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, Finding, Machine};
 use crate::core::CONTROL_CORE;
 use crate::plan;
-use crate::program::START_FAILED;
+use crate::program::{self, START_FAILED, Task};
 use crate::settings::Settings;
 use runtime::core::CoreOptions;
+use std::ffi::OsString;
 use std::future::Future;
 use std::io::Write as _;
+use std::process::ExitCode;
 use std::sync::Arc;
+
+/// The program `mqbroker`, from its arguments (the first is its name) to its exit code.
+pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
+    match program::task(arguments, &Machine::here()) {
+        Task::End(ending) => {
+            say(&ending.output);
+            complain(&ending.errors);
+            ExitCode::from(ending.code)
+        }
+        Task::Start(config, findings) => match serve(*config, &findings) {
+            Ok(()) => ExitCode::SUCCESS,
+            Err(problem) => {
+                complain(&format!("mqbroker: {problem}\n"));
+                ExitCode::from(START_FAILED)
+            }
+        },
+    }
+}
+
+fn serve(config: BrokerConfig, findings: &[Finding]) -> Result<(), String> {
+    log_to_standard_error();
+    program::log(findings);
+    let boot_line = program::boot_line(&config);
+    prepare(config)?.run(move |broker| {
+        let boot_line = boot_line.clone();
+        async move {
+            runtime::spawn(stop_on_signal(broker.clone()));
+            broker.ready().await;
+            say(&boot_line);
+        }
+    })
+}
 
 /// A broker whose store is locked and whose cores do not run yet.
 #[derive(Debug)]

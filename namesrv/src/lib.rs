@@ -11,6 +11,7 @@ mod handlers;
 pub mod kv_config;
 mod liveness;
 mod name_server;
+pub mod program;
 pub mod route_table;
 
 pub use error::Error;

@@ -272,7 +272,7 @@ fn is_taken(name: &str) -> bool {
 }
 
 /// A path without `.` and `..`, as far as that can be told without looking.
-fn plain(path: &Path) -> PathBuf {
+pub(crate) fn plain(path: &Path) -> PathBuf {
     let mut plain = PathBuf::new();
     for component in path.components() {
         match component {

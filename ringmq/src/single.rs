@@ -1,73 +1,31 @@
-//! `ringmq up`: a name server and a broker in one process, for a first look.
+//! `ringmq up` without a layout: a name server and a broker in one process, for a first look.
 //!
 //! In order: the configuration is made from the options and checked; the name server starts, on a thread of its own; the
 //! broker starts, on its cores; a client sends one message through both and reads it back; a line that begins with `ready`
 //! is printed. SIGTERM or SIGINT stops the broker, then the name server. The data stays, and is found again the next time.
 //! Both listen on the loopback alone unless `--host` names another address: nothing here asks who a client is.
 
-use crate::config::{BrokerConfig, Machine};
-use crate::program::{self, BAD_CONFIGURATION, START_FAILED};
-use crate::start::{self, complain, say};
-use client::{Admin, Client, Message, Producer, PullConsumer, PullOptions};
-use protocol::body::topic::TopicConfig;
+use crate::layout::{SEGMENT_SIZE, listen_on};
+use crate::up::Options;
+use crate::{Failure, first_message};
+use broker::config::{BrokerConfig, Machine};
+use broker::program::{self, BAD_CONFIGURATION, START_FAILED};
+use broker::start::{self, complain, say};
 use remoting::config_table::{ConfigError, Origin, Settings};
 use runtime::probe::{IoPath, Refusal};
 use runtime::sync::Notify;
-use std::net::{IpAddr, SocketAddr};
-use std::path::PathBuf;
+use std::net::SocketAddr;
 use std::sync::{Arc, mpsc};
 use std::thread::JoinHandle;
 use std::time::Duration;
 
-/// The topic of the first message.
-const TOPIC: &str = "ringmq-up";
-/// The group that sends and reads it.
-const GROUP: &str = "ringmq-up";
-/// How long the first message may take.
-const FIRST_MESSAGE_LIMIT: Duration = Duration::from_secs(10);
-/// Bytes of a segment: a first look should not take a gigabyte.
-const SEGMENT_SIZE: &str = "134217728";
-
-/// Options of `ringmq up`.
-#[derive(Clone, Debug, clap::Args)]
-pub struct Options {
-    /// Where all data lies
-    #[arg(long, value_name = "DIR", default_value = "ringmq-data")]
-    data: PathBuf,
-    /// Port of the name server
-    #[arg(long, value_name = "PORT", default_value_t = 9876, value_parser = clap::value_parser!(u16).range(1..))]
-    namesrv_port: u16,
-    /// Port of the broker; the port two below is served too
-    #[arg(long, value_name = "PORT", default_value_t = 10911, value_parser = clap::value_parser!(u16).range(3..))]
-    port: u16,
-    /// Address that clients reach this machine by; any but a loopback address opens the ports to everybody who can reach it
-    #[arg(long, value_name = "ADDRESS", default_value = "127.0.0.1")]
-    host: IpAddr,
-}
-
-/// Why it ended.
-#[derive(Debug)]
-pub struct Failure {
-    /// For standard error.
-    pub text: String,
-    /// Exit code, as of mqbroker.
-    pub code: u8,
-}
-
-impl From<String> for Failure {
-    fn from(problem: String) -> Failure {
-        Failure {
-            text: format!("ringmq: {problem}\n"),
-            code: START_FAILED,
-        }
-    }
-}
+const BROKER_NAME: &str = "broker-a";
 
 /// Runs until a signal.
 ///
 /// # Errors
 /// What keeps the name server or the broker from starting.
-pub fn run(options: &Options) -> Result<(), Failure> {
+pub(crate) fn run(options: &Options) -> Result<(), Failure> {
     let started = runtime::Instant::now();
     let config = broker_config(options)?;
     start::log_to_standard_error();
@@ -79,10 +37,9 @@ pub fn run(options: &Options) -> Result<(), Failure> {
             async move {
                 runtime::spawn(start::stop_on_signal(Arc::clone(&broker)));
                 broker.ready().await;
-                match runtime::timeout(FIRST_MESSAGE_LIMIT, first_message(&words)).await {
-                    Ok(Ok(())) => say(&words.ready(started.elapsed())),
-                    Ok(Err(problem)) => give_up(&problem),
-                    Err(_late) => give_up("no answer in time"),
+                match first_message::send(&words.name_server, BROKER_NAME, &words.broker).await {
+                    Ok(()) => say(&words.ready(started.elapsed())),
+                    Err(problem) => give_up(&problem),
                 }
             }
         })
@@ -96,14 +53,6 @@ fn give_up(problem: &str) -> ! {
     std::process::exit(START_FAILED.into());
 }
 
-fn listen_on(host: IpAddr) -> String {
-    if host.is_loopback() {
-        host.to_string()
-    } else {
-        "0.0.0.0".to_owned()
-    }
-}
-
 fn broker_config(options: &Options) -> Result<BrokerConfig, Failure> {
     let (host, port) = (options.host.to_string(), options.port.to_string());
     let store = options.data.join("broker").to_string_lossy().into_owned();
@@ -114,7 +63,7 @@ fn broker_config(options: &Options) -> Result<BrokerConfig, Failure> {
         ("--port", "listenPort", &port),
         ("--data", "storePathRootDir", &store),
         ("--namesrv-port", "namesrvAddr", &name_server),
-        ("up", "brokerName", "broker-a"),
+        ("up", "brokerName", BROKER_NAME),
         ("up", "mappedFileSizeCommitLog", SEGMENT_SIZE),
     ];
     match program::configure(None, &settings, &Machine::here(), true) {
@@ -191,48 +140,6 @@ fn serve_names(settings: Settings, stopped: &Notify, started: &mpsc::Sender<Resu
     }
 }
 
-/// Sends a message through the name server and the broker, as any client would, and reads it back.
-async fn first_message(words: &Words) -> Result<(), String> {
-    let problem = |error: client::Error| error.to_string();
-    let client = Client::new(&words.name_server).map_err(problem)?;
-    let topic = TopicConfig {
-        topic_name: TOPIC.to_owned(),
-        read_queue_nums: 1,
-        write_queue_nums: 1,
-        ..TopicConfig::default()
-    };
-    Admin::new(&client)
-        .create_topic(&words.broker, &topic)
-        .await
-        .map_err(problem)?;
-    // The broker tells the name server of a new topic a moment later.
-    while client.fresh_route(TOPIC).await.is_err() {
-        runtime::sleep(Duration::from_millis(5)).await;
-    }
-    let text = format!("sent at {}", runtime::wall_clock_ms());
-    let sent = Producer::new(&client, GROUP)
-        .send(&Message::new(TOPIC, text.clone()))
-        .await
-        .map_err(problem)?;
-    let hold = PullOptions {
-        hold: Duration::from_secs(3),
-        ..PullOptions::default()
-    };
-    let pulled = PullConsumer::new(&client, GROUP)
-        .pull(&sent.queue, sent.queue_offset, &hold)
-        .await
-        .map_err(problem)?;
-    let messages = pulled.messages().map_err(|error| error.to_string())?;
-    if messages.iter().any(|message| message.body == text.as_bytes()) {
-        Ok(())
-    } else {
-        Err(format!(
-            "it was stored as {} and is not there: {:?}",
-            sent.offset_message_id, pulled.status
-        ))
-    }
-}
-
 /// What is told to people.
 #[derive(Clone, Debug)]
 struct Words {
@@ -278,6 +185,7 @@ impl Words {
 mod tests {
     use super::*;
     use clap::Parser;
+    use std::path::PathBuf;
 
     #[derive(Parser)]
     struct Command {
