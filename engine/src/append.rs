@@ -70,6 +70,7 @@ impl Inner {
         if self.closing.get() {
             return Err(AppendError::Closing);
         }
+        self.check_follows()?;
         if let Some(reason) = &*self.fence.borrow() {
             return Err(AppendError::Fenced(reason.clone()));
         }
@@ -167,7 +168,7 @@ impl Inner {
         }
     }
 
-    fn wake_writer(&self) {
+    pub(crate) fn wake_writer(&self) {
         if !self.wakes.writer_woken.replace(true) {
             self.wakes.writer.notify_one();
         }

@@ -342,6 +342,22 @@ impl ConsumeQueues {
         Ok(found.first().map_or(Fed::Added, |&old| Fed::Replaced { old }))
     }
 
+    /// Adds the entry of a message whose predecessors are not there: they were in a part of the log that is gone.
+    ///
+    /// # Errors
+    /// [`IndexError::UsedUp`], and [`IndexError::NotNext`] when the queue has got so far already.
+    pub fn append_after_gap(&self, slot: QueueSlot, queue_offset: i64, entry: Entry) -> Result<(), IndexError> {
+        self.log.check_numbers()?;
+        if queue_offset <= self.bounds(slot).end {
+            return self.append(slot, queue_offset, entry);
+        }
+        if let Fed::AddedAfterGap { missing } = self.feed_next(slot, queue_offset, entry) {
+            let (topic, queue_id) = self.name(slot);
+            tracing::warn!(%topic, queue_id, ?missing, "a copied queue misses messages");
+        }
+        Ok(())
+    }
+
     fn feed_in_memory(&self, topic: &str, queue_id: u32, entry: Entry) -> Result<Option<QueueSlot>, IndexError> {
         self.log.check_numbers()?;
         let deleted_below = {

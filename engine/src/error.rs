@@ -64,6 +64,20 @@ pub enum Error {
         /// Store of the root directory.
         expected: u64,
     },
+    /// The store is no copy of the one that it should be a copy of.
+    #[error(
+        "{} holds store {found:016x}, and should be a copy of store {expected:016x}: it is another master's, or this master's from before it was \
+         made anew; give this broker another directory, or move that one away",
+        directory.display()
+    )]
+    OtherStore {
+        /// Its directory.
+        directory: PathBuf,
+        /// Which store it is.
+        found: u64,
+        /// Which it should be.
+        expected: u64,
+    },
     /// An option that cannot be.
     #[error("{option} is {value}: {reason}")]
     BadOption {
@@ -165,6 +179,9 @@ pub enum AppendError {
     /// The shard takes no more data. A message that waited for its commit may or may not be there after a restart.
     #[error(transparent)]
     Fenced(#[from] FenceReason),
+    /// The shard follows another one, and takes copies alone.
+    #[error("this broker is a slave and takes no messages; send to its master")]
+    Follows,
     /// The shard is closing.
     #[error("the store is closing")]
     Closing,

@@ -56,6 +56,8 @@ pub(crate) struct Inner {
     /// Why the next segment could not be made; goes by itself.
     pub(crate) no_segment: RefCell<Option<AppendError>>,
     pub(crate) closing: Cell<bool>,
+    /// The log takes copies of another's batches, and no appends of its own.
+    pub(crate) follows: Cell<bool>,
     pub(crate) wakes: Wakes,
     pub(crate) counters: Counters,
     pub(crate) tasks: RefCell<Vec<JoinHandle<()>>>,
@@ -223,6 +225,9 @@ impl Inner {
         let recent = &self.counters.commit_time_max_recent;
         recent.set(recent.get().max(took));
         add(&self.counters.batches, 1);
+        for record in std::mem::take(&mut batch.metadata) {
+            (self.hooks.on_copied_metadata)(record);
+        }
         (self.hooks.on_commit)(&Commit {
             batch: batch.id,
             result: Ok(()),
@@ -255,6 +260,13 @@ impl Inner {
             tag_hash: arrival.tag_hash,
         };
         match self.queues.append(arrival.queue, arrival.queue_offset.0, entry) {
+            // Messages before it went with the other log's older segments, or with damage there.
+            Err(crate::IndexError::NotNext { expected, .. })
+                if self.follows.get() && arrival.queue_offset.0 > expected =>
+            {
+                self.queues
+                    .append_after_gap(arrival.queue, arrival.queue_offset.0, entry)
+            }
             Err(crate::IndexError::NotNext { topic, queue_id, .. }) => {
                 // Its topic was deleted after the handle was made; this is the first message of the topic's next life.
                 self.queues.queue(&topic, queue_id)?;
@@ -264,7 +276,7 @@ impl Inner {
         }
     }
 
-    fn queues_directory(&self) -> PathBuf {
+    pub(crate) fn queues_directory(&self) -> PathBuf {
         self.layout.shard_dir(self.id).join("consumequeue")
     }
 

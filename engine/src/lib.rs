@@ -20,6 +20,7 @@ mod page_cache;
 mod read;
 mod reader;
 mod recovery;
+mod replica;
 mod segmented_log;
 mod shard;
 mod staging;
@@ -37,9 +38,10 @@ pub use index_file::IndexError;
 pub use message::{
     Appended, Arrival, BatchId, Commit, Hooks, META_KIND_MAX, MetaRecord, NewMessage, in_consume_queue, tag_hash_of,
 };
-pub use options::{FlushMode, Retention, StoreOptions, TransferLimit};
+pub use options::{FlushMode, Retention, StoreIdentity, StoreOptions, TransferLimit};
 pub use read::{Boundary, KeyRequest, KeyResult, ReadRequest, ReadResult, ReadStatus};
 pub use recovery::{Damage, Recovered};
+pub use replica::{CopyError, LogPosition};
 pub use shard::Shard;
 pub use stats::ShardStats;
 pub use store::{StoreLayout, prepare_store};

@@ -130,6 +130,9 @@ pub struct Hooks {
     /// Called in sync flush mode when a batch has been written but is not durable yet: its messages that do not want to wait
     /// for the disk (property WAIT=false) may be acknowledged. They become readable with the commit.
     pub on_written: Box<dyn Fn(BatchId)>,
+    /// Called for each metadata record of a copied batch, in order, when the batch is committed: what a broker's own records say it
+    /// knows already, those of the log that it follows it does not.
+    pub on_copied_metadata: Box<dyn Fn(MetaRecord)>,
     /// Gives metadata records that say the same as all committed ones so far. It may also hold what is appended and not
     /// committed. After a crash come the snapshot and then records of the log from a little before it on, in order: saying a
     /// thing twice must do no harm.
@@ -145,6 +148,7 @@ impl Default for Hooks {
         Hooks {
             on_commit: Box::new(|_commit| {}),
             on_written: Box::new(|_batch| {}),
+            on_copied_metadata: Box::new(|_record| {}),
             snapshot: Box::new(Vec::new),
             tag_hash: Box::new(tag_hash_of),
         }

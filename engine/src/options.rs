@@ -59,6 +59,17 @@ pub struct TransferLimit {
     pub messages: usize,
 }
 
+/// What a store has in common with its copies.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct StoreIdentity {
+    /// Tells this store's data from any other's.
+    pub store_id: u64,
+    /// How many shards it has.
+    pub shards: u8,
+    /// Bytes of a segment.
+    pub segment_size: u64,
+}
+
 /// How a store is kept. `shards` and `segment_size` are fixed when the store is made; an existing store keeps its own.
 #[derive(Clone, Debug)]
 pub struct StoreOptions {
@@ -70,6 +81,8 @@ pub struct StoreOptions {
     pub shards: u8,
     /// Bytes of a segment of a new store (RocketMQ's mappedFileSizeCommitLog).
     pub segment_size: u64,
+    /// The store that this one is a copy of: a new one is made like it, one that exists must be one already.
+    pub copy_of: Option<StoreIdentity>,
     /// When a message counts as stored.
     pub flush: FlushMode,
     /// How often the log is made durable in the background (RocketMQ's flushIntervalCommitLog).
@@ -110,6 +123,7 @@ impl StoreOptions {
             commitlog_dir: None,
             shards,
             segment_size: 1 << 30,
+            copy_of: None,
             flush: FlushMode::Async,
             flush_interval: Duration::from_millis(500),
             retention: Retention::default(),

@@ -231,6 +231,7 @@ fn make_inner(
         refusal: RefCell::default(),
         no_segment: RefCell::default(),
         closing: Cell::default(),
+        follows: Cell::default(),
         wakes: crate::inner::Wakes::default(),
         counters: crate::inner::Counters::default(),
         tasks: RefCell::default(),

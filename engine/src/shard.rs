@@ -17,7 +17,7 @@ use std::time::Duration;
 
 /// A shard that is open. Clones are handles of the same shard; all stay on the core that opened it.
 #[derive(Clone, Debug)]
-pub struct Shard(Rc<Inner>);
+pub struct Shard(pub(crate) Rc<Inner>);
 
 impl Shard {
     /// Opens a shard, after a crash too, and starts its tasks on this core. The broker takes in [`Recovered::metadata`] before

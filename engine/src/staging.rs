@@ -5,7 +5,8 @@
 //! each record [`RESERVED_SIZE`] bytes stay free, so that the segment can always be ended by a seal that says so.
 
 use crate::control_record::{KIND_DELETE_TOPIC, Meta, RESERVED_SIZE, SEAL_SIZE, Seal};
-use crate::message::{Appended, Arrival, BatchId, NewMessage};
+use crate::message::{Appended, Arrival, BatchId, MetaRecord, NewMessage};
+use crate::replica::LogPosition;
 use bytes::{Bytes, BytesMut};
 use protocol::message::record::{self, RecordError};
 use protocol::model::{PhysicalOffset, QueueOffset, ShardId};
@@ -35,6 +36,8 @@ pub(crate) struct Batch {
     pub(crate) arrivals: Vec<Arrival>,
     /// Topics deleted: after how many of `arrivals`, at which position.
     pub(crate) deletions: Vec<(usize, u64, String)>,
+    /// Metadata of the broker's that came with a copied batch: it has not heard of it yet.
+    pub(crate) metadata: Vec<MetaRecord>,
     /// When its first record came.
     pub(crate) opened: Instant,
 }
@@ -280,8 +283,39 @@ impl Staging {
             crc: self.chain,
             arrivals: open.arrivals,
             deletions: open.deletions,
+            metadata: Vec::new(),
             opened: open.opened,
         });
+    }
+
+    /// Where the log ends.
+    pub(crate) fn log_end(&self) -> LogPosition {
+        LogPosition {
+            position: self.end(),
+            chain: self.chain,
+        }
+    }
+
+    /// Makes an empty log begin elsewhere than at 0.
+    pub(crate) fn begin_at(&mut self, begin: LogPosition) {
+        self.open.start = begin.position;
+        self.chain = begin.chain;
+    }
+
+    /// Takes a batch of another log, which begins where this one ends. A log that follows another has no records of its own.
+    pub(crate) fn push_copied(&mut self, mut batch: Batch) {
+        assert!(
+            self.open.records == 0 && batch.start == self.open.start,
+            "a copied batch at {} comes into a log that goes on at {} with {} records",
+            batch.start,
+            self.open.start,
+            self.open.records
+        );
+        batch.id = self.open.id;
+        self.chain = batch.crc;
+        self.open.id = BatchId(batch.id.0 + 1);
+        self.open.start = batch.end;
+        self.closed.push_back(batch);
     }
 }
 

@@ -10,7 +10,7 @@
 //! `store.json`, so that directories of different stores cannot be mixed.
 
 use crate::error::Error;
-use crate::options::StoreOptions;
+use crate::options::{StoreIdentity, StoreOptions};
 use protocol::model::{ShardCount, ShardId};
 use runtime::file::{self, DirectoryLock};
 use serde::{Deserialize, Serialize};
@@ -71,6 +71,16 @@ impl StoreLayout {
         self.0.store_id
     }
 
+    /// What its copies have in common with it.
+    #[must_use]
+    pub fn identity(&self) -> StoreIdentity {
+        StoreIdentity {
+            store_id: self.0.store_id,
+            shards: self.0.shards.get(),
+            segment_size: self.0.segment_size,
+        }
+    }
+
     /// How it is kept.
     #[must_use]
     pub fn options(&self) -> &StoreOptions {
@@ -119,6 +129,15 @@ pub async fn prepare_store(options: &StoreOptions) -> Result<StoreLayout, Error>
     };
     let path = options.root.join("store.json");
     let store_id = parse_id(&path, &description)?;
+    if let Some(original) = &options.copy_of
+        && original.store_id != store_id
+    {
+        return Err(Error::OtherStore {
+            directory: options.root.clone(),
+            found: store_id,
+            expected: original.store_id,
+        });
+    }
     if let Some(commitlog) = &options.commitlog_dir {
         locks.push(lock_directory(commitlog).await?);
         check_commitlog(commitlog, &options.root, &description, store_id).await?;
@@ -245,11 +264,16 @@ async fn create(options: &StoreOptions) -> Result<Description, Error> {
             reason: format!("it is not there, but {} is; put it back", first_shard.display()),
         });
     }
-    let description = Description {
-        format: FORMAT,
+    let identity = options.copy_of.unwrap_or_else(|| StoreIdentity {
+        store_id: runtime::rng::random_u64(),
         shards: options.shards,
         segment_size: options.segment_size,
-        store_id: format!("{:016x}", runtime::rng::random_u64()),
+    });
+    let description = Description {
+        format: FORMAT,
+        shards: identity.shards,
+        segment_size: identity.segment_size,
+        store_id: format!("{:016x}", identity.store_id),
         created_at: runtime::wall_clock_ms(),
     };
     write_description(&options.root, &description).await?;

@@ -80,6 +80,12 @@ impl TailCache {
         (to <= batch.len()).then(|| batch.slice(from..to))
     }
 
+    /// The batch that begins at `start`.
+    pub(crate) fn batch(&self, start: u64) -> Option<Bytes> {
+        let found = self.batches.binary_search_by_key(&start, |(start, _)| *start).ok()?;
+        self.batches.get(found).map(|(_, batch)| batch.clone())
+    }
+
     /// Everything from `position` to the end of its batch.
     pub(crate) fn rest_of_batch(&self, position: u64) -> Option<Bytes> {
         let after = self.batches.partition_point(|(start, _)| *start <= position);

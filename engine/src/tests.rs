@@ -16,6 +16,7 @@ use std::time::Duration;
 mod crash;
 mod disk;
 mod reading;
+mod replica;
 mod simulated;
 mod writing;
 
