@@ -10,12 +10,13 @@ use crate::core::{CONTROL_CORE, Core, CoreMessage, ShardMap};
 use crate::delayed_messages;
 use crate::dispatch::Service;
 use crate::handlers::pull;
-use crate::meta::Meta;
 use crate::registration;
 use crate::replicas::Replicas;
+use crate::replication::{follower, leader};
 use crate::settings::Settings;
 use crate::shard::CoreShard;
-use engine::{Hooks, MetaRecord, Shard, StoreLayout};
+use crate::shard_metadata;
+use engine::{Hooks, Shard, StoreLayout};
 use protocol::model::ShardId;
 use remoting::{Connections, Limits};
 use runtime::TcpListener;
@@ -132,15 +133,31 @@ impl Broker {
         self.listening.done(&core, self.map.cores()).await;
         self.listen(&core)?;
         runtime::spawn(pull::expire_held_pulls(Rc::clone(&core)));
-        delayed_messages::start(&core);
-        for shard in core.own_shards() {
-            runtime::spawn(Rc::clone(shard).keep_consumer_offsets());
-        }
+        self.start_role(&core)?;
         if let Some(control) = control {
             self.run_control(&core, &control).await;
         }
         self.stopped.done(&core, self.map.cores()).await;
         close(&core).await
+    }
+
+    /// A slave copies its master; a master lets slaves in, delivers what is due, and keeps what its consumers say.
+    fn start_role(&self, core: &Rc<Core>) -> Result<(), StartError> {
+        let store = self.layout.identity();
+        if self.settings.is_slave() {
+            for shard in core.own_shards() {
+                runtime::spawn(follower::follow(Rc::clone(core), Rc::clone(shard), store.store_id));
+            }
+            return Ok(());
+        }
+        let config = &self.settings.config;
+        let listener = bind(&config.bind_address, config.ha_listen_port)?;
+        runtime::spawn(leader::serve(Rc::clone(core), listener, store));
+        delayed_messages::start(core);
+        for shard in core.own_shards() {
+            runtime::spawn(Rc::clone(shard).keep_consumer_offsets());
+        }
+        Ok(())
     }
 
     async fn run_control(&self, core: &Rc<Core>, control: &Rc<Control>) {
@@ -157,10 +174,14 @@ impl Broker {
         let mut shards: Vec<Option<Rc<CoreShard>>> = self.map.shards().shards().map(|_shard| None).collect();
         for id in self.map.shards_of(core.index) {
             let opened: Rc<OnceCell<Rc<CoreShard>>> = Rc::default();
-            let hooks = hooks(&Rc::downgrade(core), &opened, &self.settings, id);
+            let hooks = hooks(&Rc::downgrade(core), &opened, &self.settings);
             let (engine, recovered) = Shard::open(&self.layout, id, hooks).await?;
             let shard = CoreShard::new(id, engine, self.layout.options().in_memory_distance);
-            take_back(core, &shard, &recovered.metadata)?;
+            shard_metadata::take_back(core, &shard, &recovered.metadata)
+                .map_err(|cause| StartError::Metadata { shard: id, cause })?;
+            if self.settings.is_slave() {
+                shard.engine.follow();
+            }
             for damage in &recovered.damage {
                 tracing::error!(shard = id.get(), from = %damage.from, to = %damage.to, reason = damage.reason, "the store is damaged");
             }
@@ -176,11 +197,7 @@ impl Broker {
     fn listen(&self, core: &Rc<Core>) -> Result<(), StartError> {
         let config = &self.settings.config;
         for (port, fast) in [(config.listen_port, false), (config.vip_port(), true)] {
-            let address = format!("{}:{port}", config.bind_address);
-            let address: SocketAddr = address
-                .parse()
-                .map_err(|error| StartError::Config(format!("bindAddress makes {address}: {error}")))?;
-            let listener = TcpListener::bind(address, true).map_err(|source| StartError::Listen { address, source })?;
+            let listener = bind(&config.bind_address, port)?;
             let service = Service::new(Rc::clone(core), fast);
             runtime::spawn(remoting::serve(listener, core.connections.clone(), service));
         }
@@ -194,6 +211,15 @@ impl Broker {
             ..Limits::default()
         }
     }
+}
+
+/// A port that every core listens on.
+fn bind(host: &str, port: u16) -> Result<TcpListener, StartError> {
+    let address = format!("{host}:{port}");
+    let address: SocketAddr = address
+        .parse()
+        .map_err(|error| StartError::Config(format!("bindAddress makes {address}: {error}")))?;
+    TcpListener::bind(address, true).map_err(|source| StartError::Listen { address, source })
 }
 
 /// Cores that wait for each other.
@@ -220,9 +246,10 @@ async fn run_post(core: Rc<Core>) {
 }
 
 /// What the engine tells the broker about a shard. The core and the shard are there only after the shard is open.
-fn hooks(core: &Weak<Core>, opened: &Rc<OnceCell<Rc<CoreShard>>>, settings: &Arc<Settings>, id: ShardId) -> Hooks {
+fn hooks(core: &Weak<Core>, opened: &Rc<OnceCell<Rc<CoreShard>>>, settings: &Arc<Settings>) -> Hooks {
     let (commit_core, commit_shard) = (core.clone(), Rc::clone(opened));
     let (written_core, written_shard) = (core.clone(), Rc::clone(opened));
+    let (copied_core, copied_shard) = (core.clone(), Rc::clone(opened));
     let (snapshot_core, snapshot_shard) = (core.clone(), Rc::clone(opened));
     let settings = Arc::clone(settings);
     Hooks {
@@ -236,52 +263,17 @@ fn hooks(core: &Weak<Core>, opened: &Rc<OnceCell<Rc<CoreShard>>>, settings: &Arc
                 shard.on_written(&core, batch);
             }
         }),
+        on_copied_metadata: Box::new(move |record| {
+            if let (Some(core), Some(shard)) = (copied_core.upgrade(), copied_shard.get()) {
+                shard_metadata::take_copied(&core, shard, &record);
+            }
+        }),
         snapshot: Box::new(move || match (snapshot_core.upgrade(), snapshot_shard.get()) {
-            (Some(core), Some(shard)) => snapshot(&core, shard, id),
+            (Some(core), Some(shard)) => shard_metadata::snapshot(&core, shard),
             _ => Vec::new(),
         }),
         tag_hash: Box::new(move |record| delayed_messages::tag_hash_of(&settings, record)),
     }
-}
-
-/// The metadata of one shard as records; shard 0 has the control tables too.
-fn snapshot(core: &Core, shard: &CoreShard, id: ShardId) -> Vec<MetaRecord> {
-    let mut records: Vec<Meta> = shard
-        .consumer_offsets
-        .borrow()
-        .snapshot()
-        .into_iter()
-        .map(Meta::ConsumerOffsets)
-        .collect();
-    records.push(Meta::DelayProgress(shard.delayed.progress()));
-    if id == ShardId::ZERO
-        && let Some(control) = core.control()
-    {
-        records.extend(control.snapshot());
-    }
-    records.iter().map(Meta::to_record).collect()
-}
-
-/// Takes back what a shard's metadata says, in its order.
-fn take_back(core: &Rc<Core>, shard: &CoreShard, records: &[MetaRecord]) -> Result<(), StartError> {
-    let unreadable = |cause: String| StartError::Metadata { shard: shard.id, cause };
-    for record in records {
-        let meta = Meta::decode(record.kind, &record.payload).map_err(|error| unreadable(error.to_string()))?;
-        match meta {
-            Meta::ConsumerOffsets(changes) => shard.consumer_offsets.borrow_mut().apply(&changes),
-            Meta::ConsumerOffsetsRemoved(removed) => shard.consumer_offsets.borrow_mut().apply_removed(&removed),
-            Meta::DelayProgress(levels) => shard.delayed.apply(&levels),
-            table => match core.control() {
-                Some(control) => control.take_back(table),
-                None => {
-                    return Err(unreadable(
-                        "a control table stands outside of shard 0's core".to_owned(),
-                    ));
-                }
-            },
-        }
-    }
-    Ok(())
 }
 
 async fn close(core: &Rc<Core>) -> Result<(), StartError> {

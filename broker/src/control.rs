@@ -1,6 +1,6 @@
 //! The control tables, on core 0: topics, subscription groups, who is connected, who holds which queue.
 //!
-//! A change goes the same way every time ([`Control::record`]): into shard 0's log as a metadata record, to every core's
+//! A change goes the same way every time ([`Control::record_and_wait`]): into shard 0's log as a metadata record, to every core's
 //! replica, and, for topics, to the name servers; the request that made it is answered when the record is committed.
 
 use crate::clients::Channel;
@@ -15,7 +15,6 @@ use crate::settings::Settings;
 use crate::stats::BrokerStats;
 use crate::subscription_groups::{GroupSettings, SubscriptionGroups, forbidden_update, group_update};
 use crate::topics::{GroupTopic, Needed, SendHint, TopicSettings, Topics, topic_update};
-use engine::BatchId;
 use protocol::body::topic::TopicConfigAndMappingSerializeWrapper;
 use protocol::message::sys_flag::perm;
 use protocol::model::ShardId;
@@ -112,32 +111,35 @@ impl Control {
         }
     }
 
-    /// Records a change: in the log, and in every core's replica. The change lasts when the batch is committed.
-    ///
-    /// # Errors
-    /// When the log takes no records now. The change holds until the next restart then, and the caller says so.
-    pub fn record(&self, core: &Core, change: &Meta) -> Result<BatchId, Error> {
+    /// Gives a change to every core's replica and, if it is about a topic, to the name servers.
+    pub fn spread(&self, core: &Core, change: &Meta) {
         if let Some(update) = update_of(change) {
             publish(core, &update);
         }
         if matches!(change, Meta::Topic(_) | Meta::TopicGone(_)) {
             self.topics_changed.notify_one();
         }
-        let shard = core.shard(ShardId::ZERO).ok_or_else(Error::stopping)?;
-        let record = change.to_record();
-        let appended = shard.engine.append_metadata(record.kind, &record.payload);
-        appended.map_err(|error| Error::NotAvailable(format!("the change does not last: {error}")))
     }
 
-    /// As [`Control::record`], and waits until the change lasts.
+    /// Records a change, in the log and in every core's replica, and waits until it lasts. On a slave it holds in memory alone, until
+    /// the master's log says what counts: clients that come to a slave make nothing there.
     ///
     /// # Errors
-    /// As [`Control::record`], and when the group commit fails.
+    /// When the log takes no records now, or the group commit fails. The change holds until the next restart then, and the caller
+    /// says so.
     pub async fn record_and_wait(&self, core: &Core, change: &Meta) -> Result<(), Error> {
-        let batch = self.record(core, change)?;
+        self.spread(core, change);
         let shard = core.shard(ShardId::ZERO).ok_or_else(Error::stopping)?;
-        let committed = shard.engine.committed(batch).await;
-        committed.map_err(|error| Error::NotAvailable(format!("the change does not last: {error}")))
+        if shard.engine.follows() {
+            return Ok(());
+        }
+        let failed = |error| Error::NotAvailable(format!("the change does not last: {error}"));
+        let record = change.to_record();
+        let batch = shard
+            .engine
+            .append_metadata(record.kind, &record.payload)
+            .map_err(failed)?;
+        shard.engine.committed(batch).await.map_err(failed)
     }
 
     /// Starts what goes on beside the requests: clients that fall silent are forgotten, statistics are sampled.

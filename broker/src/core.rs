@@ -141,6 +141,8 @@ pub struct Core {
     pub incoming: RefCell<Incoming>,
     /// Makes unique ids for messages that have none.
     pub unique_ids: RefCell<UniqueIdMaker>,
+    /// On a slave: where its master's HA port is, as far as it is known.
+    master: RefCell<Option<String>>,
 }
 
 impl Core {
@@ -170,6 +172,7 @@ impl Core {
             stats: CoreStats::default(),
             incoming: RefCell::default(),
             unique_ids: RefCell::new(unique_ids),
+            master: RefCell::default(),
         })
     }
 
@@ -188,6 +191,17 @@ impl Core {
     /// Replaces the configuration of this core.
     pub fn set_settings(&self, settings: Arc<Settings>) {
         *self.settings.borrow_mut() = settings;
+    }
+
+    /// On a slave: where its master's HA port is, `host:port`.
+    #[must_use]
+    pub fn master_ha_address(&self) -> Option<String> {
+        crate::replication::configured(&self.settings().config).or_else(|| self.master.borrow().clone())
+    }
+
+    /// The name servers have said where the master is.
+    pub fn set_master_ha_address(&self, address: String) {
+        *self.master.borrow_mut() = Some(address);
     }
 
     /// A shard that this core drives.

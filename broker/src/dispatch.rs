@@ -156,8 +156,30 @@ pub fn run_here(core: &Rc<Core>, request: Request) {
         RequestCode::VIEW_MESSAGE_BY_ID => task(core, request, handlers::query::view),
         RequestCode::CONSUMER_SEND_MSG_BACK => task(core, request, handlers::send_back::send_back),
         RequestCode::QUERY_CONSUME_QUEUE => task(core, request, handlers::query::consume_queue),
+        code if changes_tables(code) && core.settings().is_slave() => {
+            let error =
+                Error::NotAvailable("this broker is a slave: its master's tables count; ask the master".to_owned());
+            refuse(core, &request.reply_to(), &error);
+        }
         _ => handlers::control(core, request),
     }
+}
+
+/// Requests by which people change what a broker keeps: a slave has that from its master.
+fn changes_tables(code: RequestCode) -> bool {
+    matches!(
+        code,
+        RequestCode::UPDATE_AND_CREATE_TOPIC
+            | RequestCode::UPDATE_AND_CREATE_TOPIC_LIST
+            | RequestCode::DELETE_TOPIC_IN_BROKER
+            | RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP
+            | RequestCode::UPDATE_AND_CREATE_SUBSCRIPTIONGROUP_LIST
+            | RequestCode::DELETE_SUBSCRIPTIONGROUP
+            | RequestCode::UPDATE_AND_GET_GROUP_FORBIDDEN
+            | RequestCode::INVOKE_BROKER_TO_RESET_OFFSET
+            | RequestCode::CLONE_GROUP_OFFSET
+            | RequestCode::CLEAN_UNUSED_TOPIC
+    )
 }
 
 /// Runs a handler that may wait, and answers with what it comes to.

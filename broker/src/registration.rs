@@ -11,7 +11,9 @@ use crate::settings::Settings;
 use bytes::Bytes;
 use protocol::body::register::{RegisterBrokerBody, body_crc32};
 use protocol::header::Header;
-use protocol::header::name_server::{BrokerHeartbeatRequest, RegisterBrokerRequest, UnregisterBrokerRequest};
+use protocol::header::name_server::{
+    BrokerHeartbeatRequest, RegisterBrokerRequest, RegisterBrokerResponse, UnregisterBrokerRequest,
+};
 use protocol::request_code::RequestCode;
 use protocol::response_code::ResponseCode;
 use remoting::{NoRequests, RpcClient};
@@ -24,6 +26,8 @@ use std::time::Duration;
 /// RocketMQ's bounds of registerNameServerPeriod.
 const PERIOD_MIN: Duration = Duration::from_secs(10);
 const PERIOD_MAX: Duration = Duration::from_secs(60);
+/// How often a slave asks while no name server knows its master.
+const MASTER_PERIOD: Duration = Duration::from_secs(1);
 /// How long leaving may take: a broker that stops does not wait for a name server that is gone.
 const LEAVE_LIMIT: Duration = Duration::from_secs(1);
 /// How long the first round may delay "boot success" when a name server does not answer.
@@ -98,9 +102,15 @@ impl Registration {
         loop {
             self.register_everywhere().await;
             self.first.notify_one();
-            let period = Duration::from_millis(self.core.settings().config.register_name_server_period_ms);
+            let settings = self.core.settings();
+            let period = Duration::from_millis(settings.config.register_name_server_period_ms);
+            let period = if settings.is_slave() && self.core.master_ha_address().is_none() {
+                MASTER_PERIOD
+            } else {
+                period.clamp(PERIOD_MIN, PERIOD_MAX)
+            };
             let changed = self.control.topics_changed.notified();
-            let _whichever = runtime::timeout(period.clamp(PERIOD_MIN, PERIOD_MAX), changed).await;
+            let _whichever = runtime::timeout(period, changed).await;
         }
     }
 
@@ -132,27 +142,34 @@ impl Registration {
 
     async fn register(&self, address: String, body: Bytes) {
         let settings = self.core.settings();
-        let header = register_header(&settings, &body);
-        let limit = Duration::from_millis(settings.config.register_broker_timeout_ms);
-        let fill = |out: &mut protocol::header_writer::HeaderWriter<'_>| header.encode(out);
-        let answer = self
-            .rpc
-            .invoke(&address, RequestCode::REGISTER_BROKER, fill, body, limit)
-            .await;
-        let outcome = match answer {
-            Ok(frame) if frame.response_code() == ResponseCode::SUCCESS => Ok(()),
-            Ok(frame) => Err(format!(
-                "{}: {}",
-                frame.response_code(),
-                frame.remark().as_deref().unwrap_or("no remark")
-            )),
-            Err(error) => Err(error.to_string()),
-        };
+        let outcome = register_once(&settings, &self.rpc, &address, body).await;
         let before = self.registered.borrow_mut().insert(address.clone(), outcome.is_ok());
         match outcome {
-            Ok(()) if before != Some(true) => tracing::info!(name_server = address, "registered"),
+            Ok(answer) => {
+                if before != Some(true) {
+                    tracing::info!(name_server = address, "registered");
+                }
+                if settings.is_slave() {
+                    self.note_master(answer);
+                }
+            }
             Err(error) if before != Some(false) => tracing::warn!(name_server = address, error, "not registered"),
-            _ => {}
+            Err(_again) => {}
+        }
+    }
+
+    /// Tells every core where the master is, when that is news.
+    fn note_master(&self, answer: RegisterBrokerResponse) {
+        let Some(address) = answer.ha_server_addr.filter(|address| !address.is_empty()) else {
+            return;
+        };
+        if self.core.master_ha_address().as_ref() == Some(&address) {
+            return;
+        }
+        tracing::info!(master = address, "the name servers know the master");
+        for core in 0..self.core.map.cores() {
+            let address = address.clone();
+            self.core.run_on(core, move |core| core.set_master_ha_address(address));
         }
     }
 
@@ -200,6 +217,40 @@ impl Registration {
             tracing::debug!(name_server = address, %error, "no heartbeat");
         }
     }
+}
+
+async fn register_once(
+    settings: &Settings,
+    rpc: &RpcClient,
+    address: &str,
+    body: Bytes,
+) -> Result<RegisterBrokerResponse, String> {
+    let header = register_header(settings, &body);
+    let limit = Duration::from_millis(settings.config.register_broker_timeout_ms);
+    let fill = |out: &mut protocol::header_writer::HeaderWriter<'_>| header.encode(out);
+    let answer = rpc
+        .invoke(address, RequestCode::REGISTER_BROKER, fill, body, limit)
+        .await;
+    let frame = answer.map_err(|error| error.to_string())?;
+    if frame.response_code() != ResponseCode::SUCCESS {
+        let remark = frame.remark();
+        return Err(format!(
+            "{}: {}",
+            frame.response_code(),
+            remark.as_deref().unwrap_or("no remark")
+        ));
+    }
+    RegisterBrokerResponse::decode(frame.ext()).map_err(|error| error.to_string())
+}
+
+/// Registers a slave that has nothing yet, to learn from the answer where the HA port of its master is.
+///
+/// # Errors
+/// What the name server says.
+pub async fn ask_for_master(settings: &Settings, rpc: &RpcClient, address: &str) -> Result<Option<String>, String> {
+    let body = Bytes::from(RegisterBrokerBody::default().encode(settings.config.compressed_register));
+    let answer = register_once(settings, rpc, address, body).await?;
+    Ok(answer.ha_server_addr.filter(|address| !address.is_empty()))
 }
 
 fn heartbeat_timeout_ms(settings: &Settings) -> i64 {

@@ -1,6 +1,6 @@
 //! What handlers need of the configuration, worked out once. Replaced as a whole when the configuration changes.
 
-use crate::config::BrokerConfig;
+use crate::config::{BrokerConfig, BrokerRole};
 use crate::incoming::AddedProperties;
 use crate::replicas::{PERM_READ, PERM_WRITE};
 use crate::replies::SendReplyFields;
@@ -69,6 +69,12 @@ impl Settings {
             client_expiry: ms(config.channel_expired_timeout_ms),
             config,
         })
+    }
+
+    /// Whether this broker copies a master.
+    #[must_use]
+    pub fn is_slave(&self) -> bool {
+        self.config.broker_role == BrokerRole::Slave
     }
 
     /// Whether this broker takes messages (brokerPermission).

@@ -7,6 +7,7 @@ use crate::error::Error;
 use crate::handlers::pull;
 use crate::held_pulls::QueueKey;
 use crate::meta::Meta;
+use crate::replication::leader::Followers;
 use crate::replies::{SendReplyFields, WaitingBatch, WaitingSend, WaitingSends};
 use crate::request::Origin;
 use bytes::BytesMut;
@@ -38,6 +39,8 @@ pub struct CoreShard {
     pub consumer_offsets: RefCell<ConsumerOffsets>,
     /// The delay levels whose queues are here.
     pub delayed: DelayedMessages,
+    /// The slaves that copy it.
+    pub followers: Followers,
     /// Rung when consumer offsets have changed.
     pub offsets_changed: Notify,
     /// Messages no further than this from the end of the log count as in memory.
@@ -56,6 +59,7 @@ impl CoreShard {
             waiting: RefCell::default(),
             consumer_offsets: RefCell::default(),
             delayed: DelayedMessages::default(),
+            followers: Followers::default(),
             offsets_changed: Notify::new(),
             in_memory_distance,
             watched: std::cell::Cell::new(false),
@@ -105,6 +109,10 @@ impl CoreShard {
     /// # Errors
     /// When the log takes no records now; the offsets are saved later then.
     pub async fn save_consumer_offsets(&self) -> Result<(), Error> {
+        if self.engine.follows() {
+            // What consumers tell a slave holds in memory: it counts while the master is away.
+            return Ok(());
+        }
         let failed = |error: AppendError| Error::NotAvailable(format!("consumer offsets are not saved: {error}"));
         if let Some(batch) = self.append_consumer_offsets().map_err(failed)? {
             self.engine.committed(batch).await.map_err(failed)?;

@@ -5,6 +5,7 @@ use crate::config::{BrokerConfig, Finding, Machine};
 use crate::core::CONTROL_CORE;
 use crate::plan;
 use crate::program::{self, START_FAILED, Task};
+use crate::replication;
 use crate::settings::Settings;
 use runtime::core::CoreOptions;
 use std::ffi::OsString;
@@ -59,11 +60,18 @@ pub struct Prepared {
 pub fn prepare(config: BrokerConfig) -> Result<Prepared, String> {
     let cores = plan::core_options(&config)?;
     tracing::info!("{}", cores.io);
-    let store = plan::store_options(&config, cores.cores);
-    let layout = runtime::core::run_here(&cores.io, engine::prepare_store(&store))
-        .map_err(|error| format!("cannot make an event loop: {error}"))?
-        .map_err(|error| error.to_string())?;
+    let mut store = plan::store_options(&config, cores.cores);
     let settings = Settings::new(config)?;
+    let prepare = async {
+        let is_new = !runtime::file::exists(&store.root.join("store.json")).await;
+        if settings.is_slave() && is_new {
+            // It will have the shards, the segments and the name of its master's.
+            store.copy_of = Some(replication::join(&settings).await?);
+        }
+        engine::prepare_store(&store).await.map_err(|error| error.to_string())
+    };
+    let layout = runtime::core::run_here(&cores.io, prepare)
+        .map_err(|error| format!("cannot make an event loop: {error}"))??;
     Ok(Prepared {
         broker: Broker::new(settings, layout, cores.cores),
         cores,

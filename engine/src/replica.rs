@@ -13,7 +13,7 @@ use crate::inner::Inner;
 use crate::message::{Arrival, BatchId, META_KIND_MAX, MetaRecord, in_consume_queue, index_keys};
 use crate::shard::Shard;
 use crate::staging::Batch;
-use bytes::Bytes;
+use bytes::{Buf as _, Bytes};
 use protocol::message::record::{self, RecordView};
 use runtime::Instant;
 use std::io;
@@ -59,6 +59,12 @@ impl Shard {
         self.0.follows.set(true);
     }
 
+    /// Whether it does so.
+    #[must_use]
+    pub fn follows(&self) -> bool {
+        self.0.follows.get()
+    }
+
     /// Where the log ends, counting what is appended and not committed: the next copied batch must begin here.
     #[must_use]
     pub fn log_end(&self) -> LogPosition {
@@ -85,21 +91,21 @@ impl Shard {
         self.0.begin_at(begin)
     }
 
-    /// Takes copied batches, one or more, that begin where the log ends. Written and indexed as the shard's own; returns where the
-    /// log ends then.
+    /// Takes copied batches, one or more, that begin where the log ends, and leaves in `batches` what was not taken. They are written
+    /// and indexed as the shard's own.
     ///
     /// # Errors
-    /// [`CopyError`]; batches before the one it is about have been taken. [`AppendError::Busy`] passes: try again.
-    pub fn append_copied(&self, batches: Bytes) -> Result<LogPosition, CopyError> {
+    /// [`CopyError`], of the first one that was not taken. [`AppendError::Busy`] passes: try again with the rest.
+    pub fn append_copied(&self, batches: &mut Bytes) -> Result<(), CopyError> {
         self.0.append_copied(batches)
     }
 
     /// Committed batches from `position` on, a batch's begin: about `bytes_max` bytes, at least one batch, none at the end of what
-    /// is committed. The parts follow each other; a part ends where a segment does.
+    /// is committed. With each part comes the position behind it, where the next one begins.
     ///
     /// # Errors
     /// [`ReadError`]; there is no batch at this position.
-    pub async fn batches_from(&self, position: u64, bytes_max: usize) -> Result<Vec<Bytes>, ReadError> {
+    pub async fn batches_from(&self, position: u64, bytes_max: usize) -> Result<Vec<(Bytes, u64)>, ReadError> {
         self.0.batches_from(position, bytes_max).await
     }
 
@@ -163,11 +169,11 @@ impl Inner {
         Ok(())
     }
 
-    fn append_copied(&self, mut batches: Bytes) -> Result<LogPosition, CopyError> {
+    fn append_copied(&self, batches: &mut Bytes) -> Result<(), CopyError> {
         while !batches.is_empty() {
             self.room_for_copies()?;
             let end = self.staging.borrow().log_end();
-            let seal = self.check_copied(&batches, end)?;
+            let seal = self.check_copied(batches, end)?;
             let size = seal.length as usize + SEAL_SIZE;
             let with_blank = if seal.ends_segment {
                 size + record::BLANK_SIZE_MIN
@@ -180,11 +186,12 @@ impl Inner {
                     reason: "it ends before its segment does".to_owned(),
                 });
             }
-            let batch = self.copied_batch(&seal, batches.split_to(with_blank))?;
+            let batch = self.copied_batch(&seal, batches.slice(..with_blank))?;
+            batches.advance(with_blank);
             self.staging.borrow_mut().push_copied(batch);
             self.wake_writer();
         }
-        Ok(self.staging.borrow().log_end())
+        Ok(())
     }
 
     fn room_for_copies(&self) -> Result<(), AppendError> {
@@ -335,27 +342,29 @@ impl Inner {
         Ok(())
     }
 
-    async fn batches_from(&self, position: u64, bytes_max: usize) -> Result<Vec<Bytes>, ReadError> {
+    async fn batches_from(&self, position: u64, bytes_max: usize) -> Result<Vec<(Bytes, u64)>, ReadError> {
         let mut parts = self.batches_in_memory(position, bytes_max);
         if parts.is_empty() && position < self.positions.confirmed.get() {
-            parts.push(self.batches_on_disk(position, bytes_max).await?);
+            let batches = self.batches_on_disk(position, bytes_max).await?;
+            let next = self.behind(position, &batches);
+            parts.push((batches, next));
         }
         Ok(parts)
     }
 
-    fn batches_in_memory(&self, position: u64, bytes_max: usize) -> Vec<Bytes> {
+    fn batches_in_memory(&self, position: u64, bytes_max: usize) -> Vec<(Bytes, u64)> {
         let tail = self.tail.borrow();
         let (mut parts, mut bytes, mut next) = (Vec::new(), 0, position);
         while bytes < bytes_max && next < self.positions.confirmed.get() {
             let Some(batch) = tail.batch(next) else { break };
             bytes += batch.len();
             next = self.behind(next, &batch);
-            parts.push(batch);
+            parts.push((batch, next));
         }
         parts
     }
 
-    /// Where the next batch begins behind this one.
+    /// Where the next batch begins behind these, which begin at `position`.
     fn behind(&self, position: u64, batch: &[u8]) -> u64 {
         let last = batch.len().checked_sub(SEAL_SIZE).and_then(|at| batch.get(at..));
         match last.and_then(Seal::decode) {
@@ -409,7 +418,7 @@ impl Inner {
             Err(ReadError::Damaged { .. }) => return Ok(None),
             parts => parts?,
         };
-        let first = parts.first().map_or(&[][..], |bytes| &bytes[..]);
+        let first = parts.first().map_or(&[][..], |(bytes, _next)| &bytes[..]);
         Ok(first_seal(first)
             .filter(|seal| seal.start == position)
             .map(|seal| seal.previous))

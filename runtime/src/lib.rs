@@ -26,6 +26,6 @@ mod world;
 
 pub use clock::{Instant, wall_clock_ms};
 pub use file::{File, OpenOptions};
-pub use socket::{TcpListener, TcpStream};
+pub use socket::{Detached, TcpListener, TcpStream};
 pub use task::{JoinHandle, spawn, yield_now};
 pub use timer::{sleep, sleep_until, timeout};

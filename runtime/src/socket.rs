@@ -174,6 +174,20 @@ impl TcpStream {
         }
     }
 
+    /// Takes the connection out of this core, so that another one can [`Detached::attach`] it.
+    ///
+    /// # Errors
+    /// As fcntl(2) and epoll_ctl(2).
+    pub fn detach(self) -> io::Result<Detached> {
+        Ok(Detached(match self.0 {
+            Stream::Real { reader, writer } => {
+                let whole = reader.into_inner().reunite(writer).map_err(io::Error::other)?;
+                DetachedStream::Real(whole.into_std()?)
+            }
+            Stream::Simulated(stream) => DetachedStream::Simulated(stream),
+        }))
+    }
+
     /// Ends both directions; what the peer sends after that is lost.
     pub fn shut_down(&self) {
         match &self.0 {
@@ -183,5 +197,28 @@ impl TcpStream {
             }
             Stream::Simulated(stream) => stream.shut_down(),
         }
+    }
+}
+
+/// A connection on its way from one core to another.
+#[derive(Debug)]
+pub struct Detached(DetachedStream);
+
+#[derive(Debug)]
+enum DetachedStream {
+    Real(std::net::TcpStream),
+    Simulated(SimStream),
+}
+
+impl Detached {
+    /// The connection, on this core from now on.
+    ///
+    /// # Errors
+    /// As epoll_ctl(2).
+    pub fn attach(self) -> io::Result<TcpStream> {
+        Ok(TcpStream(match self.0 {
+            DetachedStream::Real(stream) => Stream::real(tokio::net::TcpStream::from_std(stream)?),
+            DetachedStream::Simulated(stream) => Stream::Simulated(stream),
+        }))
     }
 }

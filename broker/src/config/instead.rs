@@ -13,7 +13,7 @@ pub(super) const LITE: &str = "Lite topics are not served yet.";
 pub(super) const TIMERS: &str = "Messages with a due time of their own are not served yet; the delay levels are.";
 pub(super) const TRANSACTIONS: &str = "Transactional messages are not served yet.";
 pub(super) const CONTROLLER: &str = "Read only in controller mode, which is not built yet.";
-pub(super) const REPLICATION: &str = "Replication is not built yet: this broker neither has slaves nor is one.";
+pub(super) const REPLICATION: &str = "Slaves copy the log as it grows; nothing of it needs to be set.";
 pub(super) const DLEDGER: &str = "Read only with enableDLegerCommitLog, which is not built yet.";
 pub(super) const METRICS: &str =
     "No metrics are exported yet, and no port is opened for them. mqadmin brokerStatus and statsAll have the figures.";

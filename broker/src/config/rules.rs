@@ -46,11 +46,12 @@ impl Findings<'_> {
     fn role(&mut self) {
         let id = self.config.broker_id;
         match self.config.broker_role {
-            BrokerRole::Slave => self.stop(
-                "brokerRole",
-                "cannot be honoured: replication is not built yet, so this broker cannot copy a master",
-                "do not start this file, and start the masters alone",
+            BrokerRole::Slave if id < 1 => self.stop(
+                "brokerId",
+                "is a master's, and this broker is a slave",
+                "set brokerId=1, or another number that no other slave of this brokerName has",
             ),
+            BrokerRole::Slave => {}
             BrokerRole::AsyncMaster | BrokerRole::SyncMaster if id != 0 => self.stop(
                 "brokerId",
                 &format!(
@@ -59,7 +60,12 @@ impl Findings<'_> {
                 ),
                 "set brokerId=0 for a master, brokerRole=SLAVE for a slave",
             ),
-            BrokerRole::AsyncMaster | BrokerRole::SyncMaster => {}
+            BrokerRole::SyncMaster => self.warn(
+                "brokerRole",
+                "is served as ASYNC_MASTER: slaves copy this broker, but no answer waits for them yet",
+                "nothing; with flushDiskType=SYNC_FLUSH an answer says that the message is on this broker's disk",
+            ),
+            BrokerRole::AsyncMaster => {}
         }
     }
 

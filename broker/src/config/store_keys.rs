@@ -450,12 +450,6 @@ pub(super) const REFUSED: &[Key] = &[
         "transactional messages are not served yet",
     ),
     Key::refused(
-        "haMasterAddress",
-        Kind::Text,
-        "",
-        "replication is not built yet, so this broker copies nobody",
-    ),
-    Key::refused(
         "duplicationEnable",
         Kind::Bool,
         "false",
@@ -479,22 +473,17 @@ pub(super) const REFUSED: &[Key] = &[
         "false",
         "dispatch of one message to several queues is not built yet",
     ),
-    Key::refused(
-        "inSyncReplicas",
-        I32,
-        "1",
-        "replication is not built yet, so no acknowledgement could wait for a slave",
-    ),
+    Key::refused("inSyncReplicas", I32, "1", "no acknowledgement waits for a slave yet"),
     Key::refused(
         "minInSyncReplicas",
         I32,
         "1",
-        "replication is not built yet, so no acknowledgement could wait for a slave",
+        "no acknowledgement waits for a slave yet",
     ),
     Key::refused(
         "allAckInSyncStateSet",
         Kind::Bool,
         "false",
-        "replication is not built yet, so no acknowledgement could wait for a slave",
+        "no acknowledgement waits for a slave yet",
     ),
 ];

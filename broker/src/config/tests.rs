@@ -301,8 +301,6 @@ fn a_feature_that_is_not_built_stops_the_start_and_its_default_does_not() {
         "enableLmq=true",
         "messageStorePlugIn=org.apache.rocketmq.tieredstore.TieredMessageStore",
         "fetchNamesrvAddrByAddressServer=true",
-        "haMasterAddress=10.0.0.1:10912",
-        "brokerRole=SLAVE",
         "tls.server.mode=enforcing",
     ] {
         stops_once(line, &[line, "b.conf line 1", "cannot be honoured"]);
@@ -581,10 +579,12 @@ mod samples {
     }
 
     #[test]
-    fn their_slaves_stop_with_one_line() {
+    fn their_slaves_load() {
+        let (config, _findings) = load(&plain("broker-a", 1, "SLAVE"));
+        assert_eq!((config.broker_role, config.broker_id), (BrokerRole::Slave, 1));
         stops_once(
-            &plain("broker-a", 1, "SLAVE"),
-            &["brokerRole=SLAVE in b.conf line 6", "replication is not built yet"],
+            &plain("broker-a", 0, "SLAVE"),
+            &["brokerId=0 in b.conf line", "is a master's"],
         );
     }
 

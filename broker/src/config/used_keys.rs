@@ -50,13 +50,13 @@ used_keys! {
     broker_cluster_name: String = "brokerClusterName", Kind::Text, "DefaultCluster", important;
     /// Name of the replica group. Routes, message queues and orderly locks are by this name, so it must stay the same for the life of a store.
     broker_name: String = "brokerName", Kind::Text, "", important;
-    /// 0 for a master. Slaves are not built yet.
+    /// 0 for a master, 1 or more for its slaves, each another number.
     broker_id: i64 = "brokerId", Kind::Int { min: -1, max: i64::MAX }, "0", important;
     /// The name servers. Registration goes to all of them. Also -n and the environment's NAMESRV_ADDR.
     namesrv_addr: Option<String> = "namesrvAddr", Kind::Addresses, "", important, updatable;
     /// The port that clients connect to. The port two below is served as well: clients with the VIP channel on send there.
     listen_port: u16 = "listenPort", PORT, "10911", important;
-    /// The port that is told to slaves; 0 stands for listenPort + 1. Nothing listens there until replication is built.
+    /// The port by which slaves copy this broker; 0 stands for listenPort + 1.
     ha_listen_port: u16 = "haListenPort", PORT_OR_ZERO, "0";
     /// The address that listenPort and the port two below are opened on.
     bind_address: String = "bindAddress", Kind::Text, "0.0.0.0";
@@ -149,8 +149,10 @@ used_keys! {
     store_path_root_dir: PathBuf = "storePathRootDir", Kind::Path, "", important;
     /// Where the commitlog lies, when it is to lie on another disk. One directory.
     store_path_commit_log: Option<PathBuf> = "storePathCommitLog", Kind::Path, "", important;
-    /// ASYNC_MASTER or SYNC_MASTER, which differ only once there are slaves. SLAVE is not built yet.
+    /// ASYNC_MASTER, or SLAVE for a broker that copies the master of its brokerName. SYNC_MASTER is served as ASYNC_MASTER: no answer waits for a slave yet.
     broker_role: BrokerRole = "brokerRole", Kind::Choice(BrokerRole::WORDS), "ASYNC_MASTER", important;
+    /// A slave's master, host:port of its HA port. Empty: the name servers are asked.
+    ha_master_address: Option<String> = "haMasterAddress", Kind::Text, "";
     /// SYNC_FLUSH answers a send when the message is durable; ASYNC_FLUSH when it is written, so that a crash of the machine (not of the process) may lose it.
     flush_disk_type: FlushDiskType = "flushDiskType", Kind::Choice(FlushDiskType::WORDS), "ASYNC_FLUSH", important;
     /// With ASYNC_FLUSH: how often what is written is made durable in the background.

@@ -56,8 +56,9 @@ impl Pair {
                 .await
                 .unwrap();
             assert!(!parts.is_empty());
-            for part in parts {
+            for (part, next) in parts {
                 take(&self.follower, &part).await;
+                assert_eq!(self.follower.log_end().position, next);
             }
         }
         self.follower.flush().await.unwrap();
@@ -70,7 +71,8 @@ impl Pair {
 
 /// Gives a follower batches, when it has room.
 async fn take(follower: &Shard, batches: &Bytes) {
-    while let Err(error) = follower.append_copied(batches.clone()) {
+    let mut rest = batches.clone();
+    while let Err(error) = follower.append_copied(&mut rest) {
         assert!(matches!(error, CopyError::Refused(AppendError::Busy { .. })), "{error}");
         runtime::sleep(Duration::from_millis(1)).await;
     }
@@ -158,10 +160,10 @@ fn a_follower_takes_no_appends_and_no_batch_that_is_not_the_next_one() {
         assert!(matches!(follower.append_metadata(1, b"own"), Err(AppendError::Follows)));
 
         let batches = pair.leader.batches_from(0, 1 << 20).await.unwrap();
-        let [first, second] = &batches[..] else {
+        let [(first, _), (second, _)] = &batches[..] else {
             panic!("{} batches", batches.len())
         };
-        let early = follower.append_copied(second.clone()).unwrap_err();
+        let early = follower.append_copied(&mut second.clone()).unwrap_err();
         assert!(matches!(early, CopyError::NotNext { .. }), "{early}");
         // Any flipped bit, and any end that is too early, is noticed.
         for at in 0..first.len() * 8 {
@@ -169,24 +171,24 @@ fn a_follower_takes_no_appends_and_no_batch_that_is_not_the_next_one() {
             damaged[at / 8] ^= 1 << (at % 8);
             // The last four bytes of a seal say nothing.
             if at / 8 < first.len() - 4 {
-                follower.append_copied(damaged.freeze()).unwrap_err();
+                follower.append_copied(&mut damaged.freeze()).unwrap_err();
             }
         }
         for end in 1..first.len() {
-            follower.append_copied(first.slice(..end)).unwrap_err();
+            follower.append_copied(&mut first.slice(..end)).unwrap_err();
         }
         assert_eq!(follower.log_end(), LogPosition::default());
         take(follower, first).await;
-        let twice = follower.append_copied(first.clone()).unwrap_err();
+        let twice = follower.append_copied(&mut first.clone()).unwrap_err();
         assert!(matches!(twice, CopyError::NotNext { .. }), "{twice}");
         take(follower, second).await;
 
         // Another store's log, though it begins at the same place.
         let other = Pair::new(|_| {}).await;
         send(&other.leader, "a", 0, b"one").await;
-        let foreign = other.leader.batches_from(0, 1).await.unwrap().remove(0);
+        let (mut foreign, _) = other.leader.batches_from(0, 1).await.unwrap().remove(0);
         let stranger = Pair::new(|_| {}).await;
-        let refused = stranger.follower.append_copied(foreign).unwrap_err();
+        let refused = stranger.follower.append_copied(&mut foreign).unwrap_err();
         assert!(refused.to_string().contains("another store"), "{refused}");
     });
 }

@@ -1,0 +1,336 @@
+//! What master and slave tell each other. Numbers are big-endian; every message but a batch itself ends with the CRC-32 of what is
+//! before it, since a batch has its seal.
+//!
+//! ```text
+//! hello, slave to master, 36 bytes
+//!   0 magic "RQha" | 4 version u8 (1) | 5 kind u8 (0: only describe the store; 1: send batches) | 6 shard u8 | 7 zero
+//!   8 store id u64 | 16 position u64 | 24 chain u32 | 28 broker id u32 | 32 CRC
+//! answer, master to slave, 44 bytes and a remark
+//!   0 magic | 4 version u8 | 5 verdict u8 | 6 shards u8 | 7 zero | 8 store id u64 | 16 segment size u64 | 24 position u64
+//!   32 chain u32 | 36 bytes of the remark u32 | 40 CRC
+//! part, master to slave, 24 bytes and its content
+//!   0 kind u8 (0: nothing, the line is alive; 1: batches; 2: a metadata record: kind u16, payload) | 1 zero
+//!   4 bytes of the content u32 | 8 confirm offset u64 | 16 zero u32 | 20 CRC
+//! progress, slave to master, 20 bytes
+//!   0 committed u64 | 8 synced u64 | 16 CRC
+//! ```
+//!
+//! Apache's slaves begin with an offset of 8 bytes, which no magic is.
+
+use bytes::{Buf, BufMut, Bytes, BytesMut};
+use engine::{LogPosition, StoreIdentity};
+use runtime::TcpStream;
+use std::io::{self, IoSlice};
+
+const MAGIC: u32 = u32::from_be_bytes(*b"RQha");
+const VERSION: u8 = 1;
+const HELLO_SIZE: usize = 36;
+const ANSWER_SIZE: usize = 44;
+const PART_SIZE: usize = 24;
+const PROGRESS_SIZE: usize = 20;
+/// No batch and no metadata record is larger: the engine's largest record, and as much again.
+const CONTENT_MAX: usize = 128 << 20;
+/// Longest remark in bytes.
+const REMARK_MAX: usize = 4096;
+/// Room made for reading at once.
+const READ_SIZE: usize = 256 << 10;
+
+/// What a slave asks for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Hello {
+    /// It only wants to know which store it would copy.
+    pub(super) describe: bool,
+    pub(super) shard: u8,
+    /// 0 for one that describes.
+    pub(super) store_id: u64,
+    /// Where its log ends.
+    pub(super) end: LogPosition,
+    pub(super) broker_id: u32,
+}
+
+/// What the master makes of a [`Hello`].
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Verdict {
+    /// It is described, or batches follow.
+    Welcome,
+    /// It cannot be had, and the remark says why.
+    Refused,
+}
+
+/// The answer to a [`Hello`].
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Answer {
+    pub(super) verdict: Verdict,
+    pub(super) store: StoreIdentity,
+    /// From where batches follow.
+    pub(super) begin: LogPosition,
+    pub(super) remark: String,
+}
+
+/// What a master sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Part {
+    Alive,
+    Batches(Bytes),
+    Metadata { kind: u16, payload: Bytes },
+}
+
+/// How far a slave is.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Progress {
+    /// Up to here it has written and indexed the log.
+    pub committed: u64,
+    /// Up to here its disk has it.
+    pub synced: u64,
+}
+
+/// A connection, with what has arrived and was not taken yet.
+#[derive(Debug)]
+pub(super) struct Line {
+    stream: TcpStream,
+    arrived: BytesMut,
+}
+
+fn broken(what: &str) -> io::Error {
+    io::Error::new(
+        io::ErrorKind::InvalidData,
+        format!("the other side is no master or slave of this version: {what}"),
+    )
+}
+
+/// Puts the CRC of what was written since `from` behind it.
+fn seal(out: &mut BytesMut, from: usize) {
+    let crc = crc32fast::hash(out.get(from..).unwrap_or_default());
+    out.put_u32(crc);
+}
+
+/// What is before the CRC of a message of fixed size, if the CRC is right.
+fn unseal<'a>(bytes: &'a [u8], what: &str) -> io::Result<&'a [u8]> {
+    let (content, crc) = bytes.split_last_chunk::<4>().ok_or_else(|| broken(what))?;
+    if crc32fast::hash(content) == u32::from_be_bytes(*crc) {
+        Ok(content)
+    } else {
+        Err(broken(what))
+    }
+}
+
+impl Line {
+    pub(super) fn new(stream: TcpStream) -> Line {
+        Line {
+            stream,
+            arrived: BytesMut::new(),
+        }
+    }
+
+    /// Gives the connection to another core. Nothing may have arrived that was not taken.
+    pub(super) fn detach(self) -> io::Result<runtime::Detached> {
+        if self.arrived.is_empty() {
+            self.stream.detach()
+        } else {
+            Err(broken("it sends before it is answered"))
+        }
+    }
+
+    async fn take(&mut self, size: usize) -> io::Result<BytesMut> {
+        take(&self.stream, &mut self.arrived, size).await
+    }
+
+    pub(super) async fn say_hello(&mut self, hello: &Hello) -> io::Result<Answer> {
+        let mut out = BytesMut::with_capacity(HELLO_SIZE);
+        out.put_u32(MAGIC);
+        out.put_u8(VERSION);
+        out.put_u8(u8::from(!hello.describe));
+        out.put_u8(hello.shard);
+        out.put_u8(0);
+        out.put_u64(hello.store_id);
+        out.put_u64(hello.end.position);
+        out.put_u32(hello.end.chain);
+        out.put_u32(hello.broker_id);
+        seal(&mut out, 0);
+        write_all(&self.stream, &[&out]).await?;
+        self.hear_answer().await
+    }
+
+    pub(super) async fn hear_hello(&mut self) -> io::Result<Hello> {
+        let bytes = self.take(HELLO_SIZE).await?;
+        let mut content = unseal(&bytes, "its hello")?;
+        let (magic, version, kind, shard) = (content.get_u32(), content.get_u8(), content.get_u8(), content.get_u8());
+        content.advance(1);
+        if magic != MAGIC || version != VERSION || kind > 1 {
+            return Err(broken("its hello"));
+        }
+        Ok(Hello {
+            describe: kind == 0,
+            shard,
+            store_id: content.get_u64(),
+            end: LogPosition {
+                position: content.get_u64(),
+                chain: content.get_u32(),
+            },
+            broker_id: content.get_u32(),
+        })
+    }
+
+    pub(super) async fn answer(&mut self, answer: &Answer) -> io::Result<()> {
+        let remark = answer.remark.as_bytes();
+        let remark = remark.get(..REMARK_MAX).unwrap_or(remark);
+        let mut out = BytesMut::with_capacity(ANSWER_SIZE);
+        out.put_u32(MAGIC);
+        out.put_u8(VERSION);
+        out.put_u8(u8::from(answer.verdict == Verdict::Refused));
+        out.put_u8(answer.store.shards);
+        out.put_u8(0);
+        out.put_u64(answer.store.store_id);
+        out.put_u64(answer.store.segment_size);
+        out.put_u64(answer.begin.position);
+        out.put_u32(answer.begin.chain);
+        // At most REMARK_MAX.
+        out.put_u32(u32::try_from(remark.len()).unwrap_or(0));
+        seal(&mut out, 0);
+        write_all(&self.stream, &[&out, remark]).await
+    }
+
+    async fn hear_answer(&mut self) -> io::Result<Answer> {
+        let bytes = self.take(ANSWER_SIZE).await?;
+        let mut content = unseal(&bytes, "its answer")?;
+        let (magic, version, verdict, shards) =
+            (content.get_u32(), content.get_u8(), content.get_u8(), content.get_u8());
+        content.advance(1);
+        if magic != MAGIC || version != VERSION || verdict > 1 {
+            return Err(broken("its answer"));
+        }
+        let (store_id, segment_size) = (content.get_u64(), content.get_u64());
+        let begin = LogPosition {
+            position: content.get_u64(),
+            chain: content.get_u32(),
+        };
+        let length = usize::try_from(content.get_u32()).unwrap_or(usize::MAX);
+        if length > REMARK_MAX {
+            return Err(broken("its answer"));
+        }
+        let remark = self.take(length).await?;
+        Ok(Answer {
+            verdict: if verdict == 0 {
+                Verdict::Welcome
+            } else {
+                Verdict::Refused
+            },
+            store: StoreIdentity {
+                store_id,
+                shards,
+                segment_size,
+            },
+            begin,
+            remark: String::from_utf8_lossy(&remark).into_owned(),
+        })
+    }
+
+    /// Both directions, to be used at the same time.
+    pub(super) fn split(&mut self) -> (Receiver<'_>, Sender<'_>) {
+        let receiver = Receiver {
+            stream: &self.stream,
+            arrived: &mut self.arrived,
+        };
+        (receiver, Sender { stream: &self.stream })
+    }
+}
+
+/// The direction towards us.
+pub(super) struct Receiver<'a> {
+    stream: &'a TcpStream,
+    arrived: &'a mut BytesMut,
+}
+
+/// The direction away from us.
+#[derive(Clone, Copy)]
+pub(super) struct Sender<'a> {
+    stream: &'a TcpStream,
+}
+
+impl Receiver<'_> {
+    /// The next part of the log, and the master's confirm offset.
+    pub(super) async fn part(&mut self) -> io::Result<(Part, u64)> {
+        let bytes = take(self.stream, self.arrived, PART_SIZE).await?;
+        let mut content = unseal(&bytes, "the head of a part")?;
+        let kind = content.get_u8();
+        content.advance(3);
+        let length = usize::try_from(content.get_u32()).unwrap_or(usize::MAX);
+        let confirmed = content.get_u64();
+        if length > CONTENT_MAX {
+            return Err(broken("the head of a part"));
+        }
+        let mut body = take(self.stream, self.arrived, length).await?;
+        let part = match kind {
+            0 if length == 0 => Part::Alive,
+            1 => Part::Batches(body.freeze()),
+            2 if length >= 2 => Part::Metadata {
+                kind: body.get_u16(),
+                payload: body.freeze(),
+            },
+            _ => return Err(broken("the head of a part")),
+        };
+        Ok((part, confirmed))
+    }
+
+    pub(super) async fn progress(&mut self) -> io::Result<Progress> {
+        let bytes = take(self.stream, self.arrived, PROGRESS_SIZE).await?;
+        let mut content = unseal(&bytes, "its progress")?;
+        Ok(Progress {
+            committed: content.get_u64(),
+            synced: content.get_u64(),
+        })
+    }
+}
+
+impl Sender<'_> {
+    pub(super) async fn part(&self, part: &Part, confirmed: u64) -> io::Result<()> {
+        let (kind, head, body): (u8, &[u8], &[u8]) = match part {
+            Part::Alive => (0, &[], &[]),
+            Part::Batches(batches) => (1, &[], batches),
+            Part::Metadata { kind, payload } => (2, &kind.to_be_bytes(), payload),
+        };
+        let length = u32::try_from(head.len() + body.len()).map_err(|_too_long| broken("a part of more than 4 GiB"))?;
+        let mut out = BytesMut::with_capacity(PART_SIZE);
+        out.put_u8(kind);
+        out.put_bytes(0, 3);
+        out.put_u32(length);
+        out.put_u64(confirmed);
+        out.put_u32(0);
+        seal(&mut out, 0);
+        write_all(self.stream, &[&out, head, body]).await
+    }
+
+    pub(super) async fn progress(&self, progress: Progress) -> io::Result<()> {
+        let mut out = BytesMut::with_capacity(PROGRESS_SIZE);
+        out.put_u64(progress.committed);
+        out.put_u64(progress.synced);
+        seal(&mut out, 0);
+        write_all(self.stream, &[&out]).await
+    }
+}
+
+async fn take(stream: &TcpStream, arrived: &mut BytesMut, size: usize) -> io::Result<BytesMut> {
+    while arrived.len() < size {
+        // A batch is read into memory of its own size: it is written to the disk, and kept for readers, as it came.
+        arrived.reserve((size - arrived.len()).max(READ_SIZE));
+        if stream.read(arrived).await? == 0 {
+            return Err(io::ErrorKind::UnexpectedEof.into());
+        }
+    }
+    Ok(arrived.split_to(size))
+}
+
+async fn write_all(stream: &TcpStream, parts: &[&[u8]]) -> io::Result<()> {
+    let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+    let mut rest = &mut slices[..];
+    // Empty ones at the front are not taken away by an advance of 0 bytes alone.
+    IoSlice::advance_slices(&mut rest, 0);
+    while !rest.is_empty() {
+        match stream.try_write(rest) {
+            Ok(written) => IoSlice::advance_slices(&mut rest, written),
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => stream.writable().await?,
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
+}
