@@ -4,7 +4,7 @@
 //! [`look`] asks the machine and [`judge`] decides, so that every rule can be tried without a machine to match.
 //! Each finding names the setting, where it was written, and the fix.
 
-use crate::config::{BrokerConfig, Finding, Severity};
+use crate::config::{BrokerConfig, BrokerRole, Finding, Severity};
 use crate::plan;
 use remoting::config_table::Origin;
 use runtime::machine::{self, DirectoryState};
@@ -64,11 +64,15 @@ pub async fn look(config: &BrokerConfig) -> Facts {
         _ => commitlog.unwrap_or_else(|| root.clone()),
     };
     let bind: IpAddr = config.bind_address.parse().unwrap_or(IpAddr::from([0, 0, 0, 0]));
-    let ports = [("listenPort", config.listen_port), ("listenPort", config.vip_port())];
+    let mut ports = vec![("listenPort", config.listen_port), ("listenPort", config.vip_port())];
+    if config.broker_role != BrokerRole::Slave {
+        ports.push(("haListenPort", config.ha_listen_port));
+    }
     Facts {
         ports: ports
+            .into_iter()
             .map(|(key, port)| (key, port, machine::check_port(SocketAddr::new(bind, port))))
-            .into(),
+            .collect(),
         directories,
         commitlog_space: runtime::file::disk_space(&place).await.ok(),
         store_exists: runtime::file::exists(&root.join("store.json")).await,
@@ -150,11 +154,11 @@ fn about(config: &BrokerConfig, severity: Severity, key: &str, what: impl Displa
 fn judge_ports(config: &BrokerConfig, facts: &Facts, found: &mut Vec<Finding>) {
     for (key, port, outcome) in &facts.ports {
         let Err(error) = outcome else { continue };
-        // A broker takes two ports, so brokers side by side need some distance.
-        let whose = if *port == config.listen_port {
-            String::new()
-        } else {
+        // A broker takes three ports, so brokers side by side need some distance.
+        let whose = if *port == config.vip_port() {
             format!(" (listenPort - 2 = {port})")
+        } else {
+            String::new()
         };
         let finding = match error.kind() {
             io::ErrorKind::AddrInUse => about(
@@ -163,7 +167,7 @@ fn judge_ports(config: &BrokerConfig, facts: &Facts, found: &mut Vec<Finding>) {
                 key,
                 format_args!("is in use: somebody listens on port {port}{whose} already"),
                 format_args!(
-                    "stop it (ss -ltnp 'sport = :{port}' shows who), or set a listenPort that is at least 3 away from those of other brokers"
+                    "stop it (ss -ltnp 'sport = :{port}' shows who), or set a listenPort that is at least 4 away from those of other brokers"
                 ),
             ),
             io::ErrorKind::PermissionDenied => about(

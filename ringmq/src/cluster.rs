@@ -6,7 +6,7 @@
 use crate::layout::{self, Kind, Layout, Place, Planned};
 use crate::services::{self, Cluster, Service};
 use crate::{Failure, check, first_message, status};
-use broker::config::{BrokerConfig, Severity};
+use broker::config::{BrokerConfig, BrokerRole, Severity};
 use broker::program::{self, BAD_CONFIGURATION};
 use broker::start::{complain, say};
 use runtime::probe::{IoPath, Refusal};
@@ -100,8 +100,8 @@ struct Configured {
     name_servers: Vec<String>,
     /// What does not run yet: service and address.
     missing: Vec<(Planned, String)>,
-    /// All brokers: name and address.
-    brokers: Vec<(String, String)>,
+    /// All masters: name and address.
+    masters: Vec<(String, String)>,
 }
 
 /// Reads all files, and checks those of brokers that do not run yet: ports of the others are taken, by themselves.
@@ -109,7 +109,7 @@ fn configured(planned: &[Planned], running: &Cluster) -> Result<Configured, Fail
     let mut configured = Configured {
         name_servers: Vec::new(),
         missing: Vec::new(),
-        brokers: Vec::new(),
+        masters: Vec::new(),
     };
     let mut findings = Vec::new();
     let mut brokers: Vec<(PathBuf, BrokerConfig)> = Vec::new();
@@ -122,13 +122,15 @@ fn configured(planned: &[Planned], running: &Cluster) -> Result<Configured, Fail
                 configured.name_servers.push(address.clone());
                 address
             }
-            Kind::Broker => {
+            Kind::Master | Kind::Slave => {
                 let machine = broker::config::Machine::here();
                 match program::configure(Some(&file), &[], &machine, !is_running) {
                     Ok((config, said)) => {
                         let address = config.broker_address();
                         findings.extend(said.into_iter().filter(|finding| finding.severity > Severity::Warning));
-                        configured.brokers.push((config.broker_name.clone(), address.clone()));
+                        if config.broker_role != BrokerRole::Slave {
+                            configured.masters.push((config.broker_name.clone(), address.clone()));
+                        }
                         brokers.push((file, config));
                         address
                     }
@@ -169,7 +171,7 @@ fn name_server_address(file: &Path) -> Result<String, String> {
 }
 
 fn start(what: &Configured, place: &Place, cluster: &mut Cluster, children: &mut Vec<Child>) -> Result<(), String> {
-    for kind in [Kind::NameServer, Kind::Broker] {
+    for kind in [Kind::NameServer, Kind::Master, Kind::Slave] {
         let mut logs = Vec::new();
         for (service, address) in what.missing.iter().filter(|(service, _)| service.kind == kind) {
             let log = service.log_file();
@@ -205,7 +207,7 @@ fn spawn(service: &Planned, log: &Path) -> Result<Child, String> {
             .arg("serve")
             .arg(match service.kind {
                 Kind::NameServer => "namesrv",
-                Kind::Broker => "broker",
+                Kind::Master | Kind::Slave => "broker",
             })
             .arg("-c")
             .arg(service.configuration_file())
@@ -266,7 +268,7 @@ fn last_lines(text: &str) -> String {
 
 fn first_messages(what: &Configured, name_servers: &str) -> Result<(), String> {
     let work = async {
-        for (name, address) in &what.brokers {
+        for (name, address) in &what.masters {
             let sent = first_message::send(name_servers, name, address).await;
             sent.map_err(|problem| format!("the first message did not come through {name}: {problem}"))?;
         }
@@ -283,10 +285,10 @@ fn run_here(work: impl Future<Output = Result<(), String>>) -> Result<(), String
 }
 
 fn ready(cluster: &Cluster, data: &Path, took: Duration, detach: bool) -> String {
-    let brokers = cluster
+    let masters = cluster
         .services
         .iter()
-        .filter(|service| service.kind == Kind::Broker)
+        .filter(|service| service.kind == Kind::Master)
         .count();
     let name_servers = &cluster.name_servers;
     let end = if detach {
@@ -295,7 +297,7 @@ fn ready(cluster: &Cluster, data: &Path, took: Duration, detach: bool) -> String
         "Ctrl-C stops it"
     };
     format!(
-        "ready in {:.3} s: a message went through each of {brokers} masters (name servers {name_servers})\n\n{}\n\
+        "ready in {:.3} s: a message went through each of {masters} masters (name servers {name_servers})\n\n{}\n\
          {end}. Configurations, logs and data are in {}.\n",
         took.as_secs_f64(),
         status::table(&cluster.services),

@@ -7,7 +7,7 @@ use std::str::FromStr;
 
 /// Masters that one command may start: beyond that nobody would want one machine.
 const MASTERS_MAX: u16 = 9;
-/// A broker listens on its port L, on L - 2 (VIP channel), and will on L + 1 for slaves.
+/// A broker listens on its port L, on L - 2 (VIP channel) and on L + 1 (for slaves).
 const PORT_STEP: u16 = 20;
 /// Bytes of a segment: a cluster on one machine should not take a gigabyte for each shard.
 pub(crate) const SEGMENT_SIZE: &str = "134217728";
@@ -16,13 +16,15 @@ pub(crate) const SEGMENT_SIZE: &str = "134217728";
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) struct Layout {
     pub(crate) masters: u16,
+    /// Whether each master has a slave.
+    pub(crate) slaves: bool,
 }
 
 impl FromStr for Layout {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Layout, String> {
-        let wanted = || format!("{text} is no layout; try 2m-noslave (two masters) or 3m-noslave");
+        let wanted = || format!("{text} is no layout; try 2m2s (two masters, a slave each) or 2m-noslave");
         let (masters, rest) = text.split_once('m').ok_or_else(wanted)?;
         let masters: u16 = masters.parse().map_err(|_not_a_number| wanted())?;
         if masters == 0 || masters > MASTERS_MAX {
@@ -30,13 +32,16 @@ impl FromStr for Layout {
                 "{text} has {masters} masters; 1 to {MASTERS_MAX} can be started"
             ));
         }
-        match rest {
-            "-noslave" => Ok(Layout { masters }),
-            slaves if slaves.strip_suffix('s').is_some_and(|n| n.parse::<u16>().is_ok()) => Err(format!(
-                "{text} has slaves, and replication is not built yet; {masters}m-noslave can be started"
-            )),
-            _ => Err(wanted()),
+        if rest == "-noslave" {
+            return Ok(Layout { masters, slaves: false });
         }
+        let slaves: u16 = rest.strip_suffix('s').and_then(|n| n.parse().ok()).ok_or_else(wanted)?;
+        if slaves != masters {
+            return Err(format!(
+                "{text} has {slaves} slaves; each master has one: {masters}m{masters}s"
+            ));
+        }
+        Ok(Layout { masters, slaves: true })
     }
 }
 
@@ -57,7 +62,20 @@ pub(crate) struct Place {
 #[serde(rename_all = "kebab-case")]
 pub(crate) enum Kind {
     NameServer,
-    Broker,
+    Master,
+    Slave,
+}
+
+impl Kind {
+    pub(crate) fn is_broker(self) -> bool {
+        self != Kind::NameServer
+    }
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Role {
+    Master,
+    Slave,
 }
 
 /// A service as planned.
@@ -75,7 +93,7 @@ impl Planned {
     pub(crate) fn configuration_file(&self) -> PathBuf {
         self.folder.join(match self.kind {
             Kind::NameServer => "namesrv.conf",
-            Kind::Broker => "broker.conf",
+            Kind::Master | Kind::Slave => "broker.conf",
         })
     }
 
@@ -96,9 +114,18 @@ pub(crate) fn plan(layout: Layout, place: &Place) -> Result<Vec<Planned>, String
         addresses.push(SocketAddr::new(place.host, port).to_string());
         services.push(name_server(place, number, port));
     }
-    for number in 0..layout.masters {
-        let port = port(place.port, number * PORT_STEP, "--port")?;
-        services.push(master(place, number, port, &addresses.join(";")));
+    let roles: &[Role] = if layout.slaves {
+        &[Role::Master, Role::Slave]
+    } else {
+        &[Role::Master]
+    };
+    let mut further = 0;
+    for &role in roles {
+        for number in 0..layout.masters {
+            let port = port(place.port, further, "--port")?;
+            services.push(broker(place, (number, role), port, &addresses.join(";")));
+            further += PORT_STEP;
+        }
     }
     Ok(services)
 }
@@ -133,22 +160,27 @@ fn name_server(place: &Place, number: u16, port: u16) -> Planned {
     }
 }
 
-fn master(place: &Place, number: u16, port: u16, name_servers: &str) -> Planned {
+fn broker(place: &Place, (number, role): (u16, Role), port: u16, name_servers: &str) -> Planned {
     let letter = char::from(b'a' + u8::try_from(number).unwrap_or(0));
-    let name = format!("broker-{letter}");
+    let broker_name = format!("broker-{letter}");
+    // RocketMQ's sample files are named so.
+    let (name, kind, id, role) = match role {
+        Role::Master => (broker_name.clone(), Kind::Master, 0, "ASYNC_MASTER"),
+        Role::Slave => (format!("{broker_name}-s"), Kind::Slave, 1, "SLAVE"),
+    };
     let folder = place.data.join(&name);
     let mut text = HEAD.to_owned();
     let (host, listen) = (place.host, listen_on(place.host));
     let _written = write!(
         text,
-        "brokerClusterName=DefaultCluster\nbrokerName={name}\nbrokerId=0\nbrokerRole=ASYNC_MASTER\nflushDiskType=ASYNC_FLUSH\n\
+        "brokerClusterName=DefaultCluster\nbrokerName={broker_name}\nbrokerId={id}\nbrokerRole={role}\nflushDiskType=ASYNC_FLUSH\n\
          deleteWhen=04\nfileReservedTime=48\nnamesrvAddr={name_servers}\nbrokerIP1={host}\nbindAddress={listen}\nlistenPort={port}\n\
          storePathRootDir={}\nmappedFileSizeCommitLog={SEGMENT_SIZE}\n",
         folder.join("store").display()
     );
     Planned {
         name,
-        kind: Kind::Broker,
+        kind,
         folder,
         configuration: text,
     }
@@ -187,10 +219,12 @@ mod tests {
 
     #[test]
     fn layouts_are_read_and_what_cannot_be_started_is_said() {
-        assert_eq!("2m-noslave".parse(), Ok(Layout { masters: 2 }));
-        assert_eq!("9m-noslave".parse(), Ok(Layout { masters: 9 }));
+        let layout = |masters, slaves| Ok(Layout { masters, slaves });
+        assert_eq!("2m-noslave".parse(), layout(2, false));
+        assert_eq!("9m-noslave".parse(), layout(9, false));
+        assert_eq!("3m3s".parse(), layout(3, true));
         let refused = |text: &str| text.parse::<Layout>().unwrap_err();
-        assert!(refused("2m2s").contains("replication is not built yet; 2m-noslave"));
+        assert!(refused("2m4s").contains("each master has one: 2m2s"));
         assert!(refused("0m-noslave").contains("has 0 masters"));
         for rubbish in ["", "m", "2", "2m", "twom-noslave", "2m-slave", "2mxs", "-1m-noslave"] {
             assert!(refused(rubbish).contains("is no layout"), "{rubbish}");
@@ -199,9 +233,19 @@ mod tests {
 
     #[test]
     fn services_of_a_plan_share_no_port_and_no_folder_and_know_all_name_servers() {
-        let services = plan(Layout { masters: 3 }, &place()).unwrap();
+        let services = plan("2m2s".parse().unwrap(), &place()).unwrap();
         let names: Vec<&str> = services.iter().map(|service| service.name.as_str()).collect();
-        assert_eq!(names, ["namesrv-1", "namesrv-2", "broker-a", "broker-b", "broker-c"]);
+        assert_eq!(
+            names,
+            [
+                "namesrv-1",
+                "namesrv-2",
+                "broker-a",
+                "broker-b",
+                "broker-a-s",
+                "broker-b-s"
+            ]
+        );
         let line = |service: &Planned, key: &str| {
             let mut lines = service.configuration.lines();
             lines
@@ -213,7 +257,7 @@ mod tests {
             let port: u16 = line(service, "listenPort=").parse().unwrap();
             ports.extend(match service.kind {
                 Kind::NameServer => vec![port],
-                Kind::Broker => vec![port - 2, port, port + 1],
+                Kind::Master | Kind::Slave => vec![port - 2, port, port + 1],
             });
             assert_eq!(service.folder, Path::new("/data").join(&service.name));
         }
@@ -222,7 +266,9 @@ mod tests {
         ports.dedup();
         assert_eq!(ports.len(), all, "{ports:?}");
         assert_eq!(line(&services[4], "namesrvAddr="), "127.0.0.1:9876;127.0.0.1:9877");
-        assert_eq!(line(&services[4], "storePathRootDir="), "/data/broker-c/store");
+        assert_eq!(line(&services[4], "brokerName="), "broker-a");
+        assert_eq!(line(&services[4], "brokerId="), "1");
+        assert_eq!(line(&services[4], "storePathRootDir="), "/data/broker-a-s/store");
     }
 
     #[test]
@@ -231,7 +277,11 @@ mod tests {
             port: 65_530,
             ..place()
         };
-        assert!(plan(Layout { masters: 1 }, &late).is_ok());
-        assert!(plan(Layout { masters: 2 }, &late).unwrap_err().contains("--port 65530"));
+        assert!(plan("1m-noslave".parse().unwrap(), &late).is_ok());
+        assert!(
+            plan("1m1s".parse().unwrap(), &late)
+                .unwrap_err()
+                .contains("--port 65530")
+        );
     }
 }

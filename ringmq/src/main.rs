@@ -61,7 +61,7 @@ enum Serve {
 const UP_EXAMPLES: &str = "\
 Examples:
   ringmq up                                a name server and a broker in this process
-  ringmq up 2m-noslave                     two masters and a name server, each a process of its own, until Ctrl-C
+  ringmq up 2m2s                           two masters, a slave each, a name server; each a process of its own, until Ctrl-C
   ringmq up 3m-noslave --name-servers 3 --detach
   ringmq status
   ringmq down

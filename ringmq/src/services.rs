@@ -141,8 +141,12 @@ pub(crate) fn stop(services: &[Service]) -> Vec<&str> {
     /// A broker makes everything durable, on however slow a disk.
     const LIMIT: Duration = Duration::from_secs(60);
     let mut left = Vec::new();
-    for kind in [Kind::Broker, Kind::NameServer] {
-        let of_kind = || services.iter().filter(move |service| service.kind == kind);
+    for brokers in [true, false] {
+        let of_kind = || {
+            services
+                .iter()
+                .filter(move |service| service.kind.is_broker() == brokers)
+        };
         of_kind().for_each(Service::ask_to_stop);
         left.extend(
             of_kind()
@@ -161,7 +165,7 @@ mod tests {
     fn service(pid: u32, started: u64) -> Service {
         Service {
             name: "broker-a".to_owned(),
-            kind: Kind::Broker,
+            kind: Kind::Master,
             address: "127.0.0.1:1".to_owned(),
             pid,
             started,

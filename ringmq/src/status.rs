@@ -43,7 +43,8 @@ pub(crate) fn run(options: &Options) -> Result<ExitCode, Failure> {
 fn kind(kind: Kind) -> &'static str {
     match kind {
         Kind::NameServer => "name server",
-        Kind::Broker => "master",
+        Kind::Master => "master",
+        Kind::Slave => "slave",
     }
 }
 

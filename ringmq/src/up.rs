@@ -8,7 +8,7 @@ use std::path::PathBuf;
 /// Options of `ringmq up`.
 #[derive(Clone, Debug, clap::Args)]
 pub(crate) struct Options {
-    /// A cluster, each service a process of its own: 2m-noslave, 3m-noslave...; without it, one broker in this process
+    /// A cluster, each service a process of its own: 2m2s, 3m3s, 2m-noslave...; without it, one broker in this process
     layout: Option<Layout>,
     /// Where all data lies
     #[arg(long, value_name = "DIR", default_value = "ringmq-data")]

@@ -65,18 +65,20 @@ impl Pair<'_> {
         let taken = [
             (self.first.listen_port, "its listenPort"),
             (self.first.vip_port(), "its listenPort - 2"),
+            (self.first.ha_listen_port, "its haListenPort"),
         ];
         let wanted = [
-            (self.second.listen_port, ""),
-            (self.second.vip_port(), " for the port two below it"),
+            ("listenPort", self.second.listen_port, ""),
+            ("listenPort", self.second.vip_port(), " for the port two below it"),
+            ("haListenPort", self.second.ha_listen_port, ""),
         ];
         for (port, whose) in taken {
-            for (same, why) in wanted {
+            for (key, same, why) in wanted {
                 if port == same {
                     found.push(self.stop(
-                        "listenPort",
+                        key,
                         format_args!("needs port {port}{why}, which is {whose}"),
-                        "set listenPorts that are at least 4 apart",
+                        "set listenPorts that are at least 4 apart, and leave haListenPort out",
                     ));
                 }
             }
@@ -159,13 +161,13 @@ mod tests {
     #[test]
     fn sample_files_that_set_neither_port_nor_path_meet_in_both() {
         let found = found("brokerName=broker-a", "brokerName=broker-b");
-        assert_eq!(found.len(), 3, "{found:?}");
+        assert_eq!(found.len(), 4, "{found:?}");
         assert!(
             found[0].starts_with("b.properties beside a.properties: listenPort=10911 (the default) needs port 10911"),
             "{found:?}"
         );
         assert!(
-            found[2].contains("storePathRootDir=/home/mq/store (the default) is its storePathRootDir too; fix: "),
+            found[3].contains("storePathRootDir=/home/mq/store (the default) is its storePathRootDir too; fix: "),
             "{found:?}"
         );
     }
@@ -176,6 +178,10 @@ mod tests {
             (
                 "listenPort=10913\nstorePathRootDir=/b",
                 "listenPort=10913 in x.properties line 2 needs port 10911 for the port two below",
+            ),
+            (
+                "listenPort=10914\nstorePathRootDir=/b",
+                "listenPort=10914 in x.properties line 2 needs port 10912 for the port two below it, which is its haListenPort",
             ),
             (
                 "listenPort=10909\nstorePathRootDir=/b",

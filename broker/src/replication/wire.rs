@@ -334,3 +334,138 @@ async fn write_all(stream: &TcpStream, parts: &[&[u8]]) -> io::Result<()> {
     }
     Ok(())
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use runtime::TcpListener;
+    use runtime::probe::{IoPath, Refusal};
+
+    const STORE: StoreIdentity = StoreIdentity {
+        store_id: 0x1234,
+        shards: 3,
+        segment_size: 1 << 30,
+    };
+
+    fn run<T>(test: impl Future<Output = T>) -> T {
+        runtime::core::run_here(&IoPath::Blocking(Refusal::Configured), test).unwrap()
+    }
+
+    async fn lines() -> (Line, Line) {
+        let listener = TcpListener::bind("127.0.0.1:0".parse().unwrap(), false).unwrap();
+        let slave = TcpStream::connect(listener.local_address().unwrap()).await.unwrap();
+        let (master, _peer) = listener.accept().await.unwrap();
+        (Line::new(slave), Line::new(master))
+    }
+
+    fn hello() -> Hello {
+        Hello {
+            describe: false,
+            shard: 2,
+            store_id: STORE.store_id,
+            end: LogPosition {
+                position: 77,
+                chain: 0xdead_beef,
+            },
+            broker_id: 1,
+        }
+    }
+
+    #[test]
+    fn what_one_side_says_the_other_hears() {
+        run(async {
+            let (mut slave, mut master) = lines().await;
+            let answer = Answer {
+                verdict: Verdict::Refused,
+                store: STORE,
+                begin: hello().end,
+                remark: "not so".to_owned(),
+            };
+            let heard = runtime::spawn({
+                let answer = answer.clone();
+                async move {
+                    assert_eq!(master.hear_hello().await.unwrap(), hello());
+                    master.answer(&answer).await.unwrap();
+                    master
+                }
+            });
+            assert_eq!(slave.say_hello(&hello()).await.unwrap(), answer);
+            let mut master = heard.await.unwrap();
+            let (mut from_master, to_master) = slave.split();
+            let (mut from_slave, to_slave) = master.split();
+            let parts = [
+                Part::Alive,
+                Part::Batches(Bytes::from(vec![7; 300_000])),
+                Part::Batches(Bytes::new()),
+                Part::Metadata {
+                    kind: 0xfeff,
+                    payload: Bytes::from_static(b"topic"),
+                },
+                Part::Metadata {
+                    kind: 1,
+                    payload: Bytes::new(),
+                },
+            ];
+            let send = async {
+                for part in &parts {
+                    to_slave.part(part, 99).await.unwrap();
+                }
+                std::future::pending::<()>().await;
+            };
+            let hear = async {
+                for part in &parts {
+                    assert_eq!(from_master.part().await.unwrap(), (part.clone(), 99));
+                }
+            };
+            runtime::sync::race(send, hear).await;
+            let progress = Progress {
+                committed: u64::MAX,
+                synced: 3,
+            };
+            to_master.progress(progress).await.unwrap();
+            assert_eq!(from_slave.progress().await.unwrap(), progress);
+        });
+    }
+
+    #[test]
+    fn a_flipped_bit_anywhere_in_a_hello_and_any_rubbish_are_refused() {
+        run(async {
+            let mut sent = BytesMut::new();
+            let (mut slave, master) = lines().await;
+            let heard = runtime::spawn(async move {
+                let mut arrived = BytesMut::new();
+                take(&master.stream, &mut arrived, HELLO_SIZE).await.unwrap()
+            });
+            let _unanswered = runtime::timeout(std::time::Duration::from_millis(1), slave.say_hello(&hello())).await;
+            sent.extend_from_slice(&heard.await.unwrap());
+            for bit in 0..HELLO_SIZE * 8 {
+                let (slave, mut master) = lines().await;
+                let mut damaged = sent.clone();
+                damaged[bit / 8] ^= 1 << (bit % 8);
+                write_all(&slave.stream, &[&damaged]).await.unwrap();
+                assert!(master.hear_hello().await.is_err(), "bit {bit}");
+            }
+            // What a slave of Apache's begins with, and then leaves.
+            let (slave, mut master) = lines().await;
+            write_all(&slave.stream, &[&0_u64.to_be_bytes()]).await.unwrap();
+            drop(slave);
+            assert!(master.hear_hello().await.is_err());
+        });
+    }
+
+    #[test]
+    fn a_part_that_claims_to_be_huge_is_refused_before_it_is_waited_for() {
+        run(async {
+            let (mut slave, master) = lines().await;
+            let mut out = BytesMut::new();
+            out.put_u32(1 << 24);
+            out.put_u32(u32::MAX);
+            out.put_u64(0);
+            out.put_u32(0);
+            seal(&mut out, 0);
+            write_all(&master.stream, &[&out]).await.unwrap();
+            let (mut receiver, _) = slave.split();
+            assert!(receiver.part().await.is_err());
+        });
+    }
+}

@@ -8,6 +8,8 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+mod replication;
+
 const RINGMQ: &str = env!("CARGO_BIN_EXE_ringmq");
 
 fn path(folder: &TempDir, name: &str) -> String {
@@ -149,7 +151,7 @@ fn a_cluster_starts_is_listed_loses_a_master_gets_it_back_and_stops() {
     let _down = Down(data.clone());
     let up = [
         "up",
-        "2m-noslave",
+        "2m2s",
         "--name-servers",
         "2",
         "--detach",
@@ -164,11 +166,18 @@ fn a_cluster_starts_is_listed_loses_a_master_gets_it_back_and_stops() {
     let words = text(&output.stdout);
     assert!(output.status.success(), "{words}{}", text(&output.stderr));
     assert!(words.starts_with("ready in "), "{words}");
-    for service in ["namesrv-1", "namesrv-2", "broker-a", "broker-b"] {
+    for service in [
+        "namesrv-1",
+        "namesrv-2",
+        "broker-a",
+        "broker-b",
+        "broker-a-s",
+        "broker-b-s",
+    ] {
         assert!(
             words
                 .lines()
-                .any(|line| line.starts_with(service) && line.contains(" running ")),
+                .any(|line| line.starts_with(&format!("{service} ")) && line.contains(" running ")),
             "{words}"
         );
     }
@@ -243,10 +252,10 @@ fn a_cluster_in_the_foreground_ends_with_all_its_services_on_a_signal() {
 fn what_cannot_start_is_said_before_anything_starts() {
     let folder = tempfile::tempdir().unwrap();
     let data = path(&folder, "data");
-    let slaves = run(&["up", "2m2s", "--data", &data]);
+    let slaves = run(&["up", "2m3s", "--data", &data]);
     assert_eq!(slaves.status.code(), Some(1));
     assert!(
-        text(&slaves.stderr).contains("replication is not built yet"),
+        text(&slaves.stderr).contains("each master has one: 2m2s"),
         "{}",
         text(&slaves.stderr)
     );
