@@ -8,6 +8,7 @@ use crate::checkpoint::CheckpointState;
 use crate::consume_queue::ConsumeQueues;
 use crate::error::{AppendError, FenceReason};
 use crate::key_index::KeyIndex;
+use crate::log_writer::LogWriter;
 use crate::message::{Arrival, Commit, Hooks};
 use crate::options::{Retention, StoreOptions};
 use crate::page_cache::PageCache;
@@ -33,6 +34,7 @@ pub(crate) struct Inner {
     /// When old segments go; may change while the shard is open.
     pub(crate) retention: RefCell<Retention>,
     pub(crate) log: SegmentedLog,
+    pub(crate) log_writer: LogWriter,
     pub(crate) staging: RefCell<Staging>,
     pub(crate) tail: RefCell<TailCache>,
     pub(crate) cold: RefCell<PageCache>,

@@ -311,8 +311,12 @@ impl Inner {
             path: segment.path().to_owned(),
             reason: error.to_string(),
         })?;
+        if self.log.get(start).is_none() {
+            // Its segment went meanwhile, and its file may have become another segment.
+            return Ok(None);
+        }
         // A block at the end of the log would grow.
-        if end <= confirmed && self.log.get(start).is_some() {
+        if end <= confirmed {
             self.cold.borrow_mut().insert(start, block.clone());
         }
         Ok(Some(block))

@@ -14,6 +14,7 @@ use std::rc::Rc;
 use std::time::Duration;
 
 mod crash;
+mod direct;
 mod disk;
 mod reading;
 mod simulated;

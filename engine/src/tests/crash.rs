@@ -402,8 +402,14 @@ fn random_work_with_random_ends_keeps_every_acknowledged_message_once_and_in_ord
             } else {
                 FlushMode::Async
             };
+            let write_path = if random(2) == 0 {
+                WritePath::Direct
+            } else {
+                WritePath::Buffered
+            };
             let options = StoreOptions {
                 flush,
+                write_path,
                 tail_cache_bytes: 20_000,
                 checkpoint_bytes: 30_000,
                 ..options(root)
