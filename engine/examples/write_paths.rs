@@ -244,9 +244,12 @@ fn append_ready(
     body: &[u8],
 ) -> Result<(), String> {
     let now = Instant::now();
-    while let Some(tried) = load.ready.borrow_mut().pop_front() {
+    loop {
+        let next = load.ready.borrow_mut().pop_front();
+        let (Some(tried), Some(queue)) = (next, queues.next()) else {
+            return Ok(());
+        };
         let since = tried.unwrap_or(now);
-        let Some(queue) = queues.next() else { return Ok(()) };
         match append(shard, queue, body) {
             Ok(appended) => load.waiting.borrow_mut().push_back((appended.batch.0, since)),
             Err(AppendError::Busy { .. }) => {
@@ -257,7 +260,6 @@ fn append_ready(
             Err(error) => return Err(error.to_string()),
         }
     }
-    Ok(())
 }
 
 fn append(shard: &Shard, (queue, queue_id): (QueueSlot, QueueId), body: &[u8]) -> Result<Appended, AppendError> {

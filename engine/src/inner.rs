@@ -28,7 +28,6 @@ use std::rc::Rc;
 use std::time::Duration;
 
 pub(crate) struct Inner {
-    pub(crate) layout: StoreLayout,
     pub(crate) id: ShardId,
     pub(crate) hooks: Hooks,
     /// When old segments go; may change while the shard is open.
@@ -61,6 +60,8 @@ pub(crate) struct Inner {
     pub(crate) wakes: Wakes,
     pub(crate) counters: Counters,
     pub(crate) tasks: RefCell<Vec<JoinHandle<()>>>,
+    /// The last to be dropped: with it goes the store's lock, and by then no write is under way.
+    pub(crate) layout: StoreLayout,
 }
 
 pub(crate) const OFFSET_UNKNOWN: i64 = -1;

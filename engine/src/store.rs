@@ -179,8 +179,11 @@ async fn is_direct(options: &StoreOptions, segment_size: u64) -> Result<bool, Er
             runtime::BLOCK_SIZE
         ))
     };
-    if let Some(reason) = &refused {
-        tracing::warn!(store = %options.root.display(), %reason, "the log is written through the page cache");
+    match &refused {
+        Some(reason) => {
+            tracing::warn!(store = %options.root.display(), %reason, "the log is written through the page cache");
+        }
+        None => tracing::info!(store = %options.root.display(), "the log is written past the page cache"),
     }
     Ok(refused.is_none())
 }

@@ -20,7 +20,7 @@ fn segment(root: &Path, base: u64) -> PathBuf {
     root.join(format!("shard-00/commitlog/{base:020}"))
 }
 
-fn copy_store(from: &Path, to: &Path) {
+pub(super) fn copy_store(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());

@@ -56,14 +56,14 @@ fn messages_of_any_size_come_back_from_the_disk_whichever_way_the_log_was_writte
                 recovered.damage.is_empty() && recovered.end == recovered.end.max(1) * u64::from(round > 0),
                 "{round}: {recovered:?}"
             );
-            assert_eq!(read_all(&shard, "t", 0).await, sent, "round {round}");
+            assert!(read_all(&shard, "t", 0).await == sent, "round {round}");
             for _ in 0..150 {
                 let body = vec![u8::try_from(number % 251).unwrap(); (number * 977) % 30_000];
                 send(&shard, "t", 0, &body).await;
                 sent.push((i64::try_from(number).unwrap(), body));
                 number += 1;
             }
-            assert_eq!(read_all(&shard, "t", 0).await, sent, "round {round}");
+            assert!(read_all(&shard, "t", 0).await == sent, "round {round}");
             let stats = shard.stats();
             if write_path == WritePath::Direct {
                 assert_eq!(stats.flushed, stats.end, "what is written directly is durable");
@@ -172,7 +172,7 @@ fn segments_that_retention_drops_are_used_again_and_what_they_held_never_comes_b
             let found = read_all(&shard, "t", 0).await;
             assert_eq!((max.0, i64::try_from(found.len()).unwrap()), (number, max.0 - min.0));
             for (offset, body) in found {
-                assert_eq!(body, format!("{offset:05}").repeat(2_000).as_bytes());
+                assert!(body == format!("{offset:05}").repeat(2_000).as_bytes(), "{offset}");
             }
             if round % 2 == 1 {
                 shard.close().await.unwrap();
@@ -258,4 +258,63 @@ fn where_direct_writes_cannot_be_had_the_log_is_buffered() {
         send(&shard, "t", 0, b"body 0").await;
         assert_eq!(read_all(&shard, "t", 0).await, numbered(1));
     });
+}
+
+#[test]
+fn wherever_power_tears_the_rewrite_of_a_block_what_was_acknowledged_is_there() {
+    const SECTOR: usize = 512;
+    let original = tempfile::tempdir().unwrap();
+    let log = |root: &Path| root.join("shard-00/commitlog").join(format!("{:020}", 0));
+    let mut images = Vec::new();
+    run(async {
+        let Some(options) = direct_store(original.path(), FlushMode::Sync).await else {
+            return;
+        };
+        let (shard, _) = open(&options).await;
+        for number in 0..12 {
+            send(&shard, "t", 0, format!("body {number}").as_bytes()).await;
+        }
+        images.push(fs::read(log(original.path())).unwrap());
+        // Over the rest of the block and two more.
+        send(&shard, "t", 0, &[7; 6_000]).await;
+        images.push(fs::read(log(original.path())).unwrap());
+    });
+    let [before, after] = &images[..] else { return };
+    let changed: Vec<usize> = (0..before.len())
+        .step_by(SECTOR)
+        .filter(|at| before[*at..at + SECTOR] != after[*at..at + SECTOR])
+        .collect();
+    assert!(changed.len() > 8, "{changed:?}");
+    assert_ne!(
+        changed[0] % runtime::BLOCK_SIZE,
+        0,
+        "acknowledged bytes are in the block as well"
+    );
+    // Sectors up to one, from one on, and all but one.
+    let ways: [fn(usize, usize) -> bool; 3] = [|at, edge| at < edge, |at, edge| at >= edge, |at, edge| at != edge];
+    for edge in &changed {
+        for way in ways {
+            let directory = tempfile::tempdir().unwrap();
+            crash::copy_store(original.path(), directory.path());
+            let mut torn = before.clone();
+            for at in changed.iter().filter(|at| way(**at, *edge)) {
+                torn[*at..at + SECTOR].copy_from_slice(&after[*at..at + SECTOR]);
+            }
+            let is_whole = torn == *after;
+            fs::write(log(directory.path()), torn).unwrap();
+            run(async {
+                let options = direct_store(directory.path(), FlushMode::Sync).await.unwrap();
+                let (shard, recovered) = open(&options).await;
+                assert!(recovered.damage.is_empty(), "torn at {edge}: {recovered:?}");
+                let found = read_all(&shard, "t", 0).await;
+                assert_eq!(found[..12], numbered(12), "torn at {edge}");
+                assert_eq!(found.len(), if is_whole { 13 } else { 12 }, "torn at {edge}");
+                let next = send(&shard, "t", 0, b"next").await;
+                assert_eq!(
+                    read_all(&shard, "t", 0).await.last(),
+                    Some(&(next.queue_offset.0, b"next".to_vec()))
+                );
+            });
+        }
+    }
 }

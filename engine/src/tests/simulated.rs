@@ -286,7 +286,7 @@ fn lives(seed: u64, flush: FlushMode, faults: &Faults) -> Shared {
     model
 }
 
-fn seeds() -> std::ops::Range<u64> {
+pub(super) fn seeds() -> std::ops::Range<u64> {
     let number = |name| std::env::var(name).ok().and_then(|text| text.parse::<u64>().ok());
     match number("RINGMQ_SEED") {
         Some(seed) => seed..seed + 1,
@@ -346,6 +346,10 @@ fn a_disk_that_fails_takes_nothing_that_was_durable_in_either_mode() {
 fn a_disk_that_lies_about_its_syncs_is_found_out_so_the_other_tests_can_fail() {
     let faults = Faults::power_cuts_only().with(FaultKind::LyingSync, runtime::sim::MILLION / 2);
     let found_out = |seed: &u64| std::panic::catch_unwind(|| lives(*seed, FlushMode::Sync, &faults)).is_err();
-    let count = (0..10).filter(found_out).count();
-    assert!(count >= 5, "found out in {count} of 10 seeds");
+    // Seeds 0, 1, 4, 5 and so on write directly.
+    for first in [0, 2] {
+        let seeds = (first..20).step_by(4).flat_map(|seed| [seed, seed + 1]);
+        let count = seeds.filter(found_out).count();
+        assert!(count >= 5, "found out in {count} of 10 seeds from {first}");
+    }
 }
