@@ -318,3 +318,45 @@ fn wherever_power_tears_the_rewrite_of_a_block_what_was_acknowledged_is_there() 
         }
     }
 }
+
+#[test]
+fn whole_batches_of_the_segment_that_a_file_was_before_are_no_batches_of_the_one_it_is() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    let segment = |base: u64| root.join("shard-00/commitlog").join(format!("{base:020}"));
+    run(async {
+        let Some(options) = direct_store(root, FlushMode::Sync).await else {
+            return;
+        };
+        let (shard, _) = open(&options).await;
+        for number in 0..10_u8 {
+            send(&shard, "t", 0, &[number; 20_000]).await;
+        }
+        assert_eq!(shard.stats().end >> 16, 3, "three messages a segment");
+    });
+    if !segment(0).exists() {
+        return;
+    }
+    // Power went before anything was written into a file that had been the first segment.
+    fs::copy(segment(0), segment(3 << 16)).unwrap();
+    for kept in [9, 10] {
+        run(async {
+            let (shard, recovered) = open(&direct_store(root, FlushMode::Sync).await.unwrap()).await;
+            assert!(
+                recovered.damage.is_empty() && recovered.torn_bytes == 0,
+                "{recovered:?}"
+            );
+            let found = read_all(&shard, "t", 0).await;
+            assert!(
+                found.len() == kept
+                    && found
+                        .iter()
+                        .all(|(offset, body)| *body == [u8::try_from(*offset).unwrap(); 20_000])
+            );
+            if kept == 9 {
+                assert_eq!(recovered.end, 3 << 16);
+                assert_eq!(send(&shard, "t", 0, &[9; 20_000]).await.queue_offset.0, 9);
+            }
+        });
+    }
+}
