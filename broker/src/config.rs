@@ -25,7 +25,7 @@ pub use machine_defaults::Machine;
 pub use reference::reference;
 pub use rules::{parse_durations, parse_hours, split_address};
 pub use update::{UpdateError, Updated};
-pub use used_keys::{BrokerConfig, BrokerRole, FlushDiskType, IoPathChoice};
+pub use used_keys::{BrokerConfig, BrokerRole, FlushDiskType, IoPathChoice, WritePathChoice};
 
 use remoting::config_table::{ConfigTable, Key, Kind, Status};
 use std::fmt;

@@ -1,7 +1,7 @@
 //! What a configuration means for the engine and the event loops.
 
-use crate::config::{BrokerConfig, FlushDiskType, IoPathChoice};
-use engine::{FlushMode, Retention, StoreOptions, TransferLimit};
+use crate::config::{BrokerConfig, FlushDiskType, IoPathChoice, WritePathChoice};
+use engine::{FlushMode, Retention, StoreOptions, TransferLimit, WritePath};
 use runtime::core::CoreOptions;
 use runtime::probe::{IoPath, Refusal};
 use std::time::Duration;
@@ -46,6 +46,11 @@ pub fn store_options(config: &BrokerConfig, cores: usize) -> StoreOptions {
         flush: match config.flush_disk_type {
             FlushDiskType::AsyncFlush => FlushMode::Async,
             FlushDiskType::SyncFlush => FlushMode::Sync,
+        },
+        write_path: match config.write_path {
+            WritePathChoice::Auto => WritePath::Auto,
+            WritePathChoice::Buffered => WritePath::Buffered,
+            WritePathChoice::Direct => WritePath::Direct,
         },
         flush_interval: Duration::from_millis(config.flush_interval_commit_log_ms),
         retention: retention(config),
@@ -156,6 +161,14 @@ mod tests {
         assert_eq!(retention.batch_max, 3);
         let keep = store_options(&config("cleanFileForciblyEnable=false"), 1).retention;
         assert!((keep.force_ratio - 1.0).abs() < 1e-9);
+    }
+
+    #[test]
+    fn the_write_path_is_what_was_chosen() {
+        let chosen = |text| store_options(&config(text), 1).write_path;
+        assert_eq!(chosen(""), WritePath::Auto);
+        assert_eq!(chosen("writePath=buffered"), WritePath::Buffered);
+        assert_eq!(chosen("writePath=direct\nflushDiskType=SYNC_FLUSH"), WritePath::Direct);
     }
 
     #[test]

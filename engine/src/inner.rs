@@ -8,6 +8,7 @@ use crate::checkpoint::CheckpointState;
 use crate::consume_queue::ConsumeQueues;
 use crate::error::{AppendError, FenceReason};
 use crate::key_index::KeyIndex;
+use crate::log_writer::LogWriter;
 use crate::message::{Arrival, Commit, Hooks};
 use crate::options::{Retention, StoreOptions};
 use crate::page_cache::PageCache;
@@ -27,12 +28,12 @@ use std::rc::Rc;
 use std::time::Duration;
 
 pub(crate) struct Inner {
-    pub(crate) layout: StoreLayout,
     pub(crate) id: ShardId,
     pub(crate) hooks: Hooks,
     /// When old segments go; may change while the shard is open.
     pub(crate) retention: RefCell<Retention>,
     pub(crate) log: SegmentedLog,
+    pub(crate) log_writer: LogWriter,
     pub(crate) staging: RefCell<Staging>,
     pub(crate) tail: RefCell<TailCache>,
     pub(crate) cold: RefCell<PageCache>,
@@ -61,6 +62,8 @@ pub(crate) struct Inner {
     pub(crate) wakes: Wakes,
     pub(crate) counters: Counters,
     pub(crate) tasks: RefCell<Vec<JoinHandle<()>>>,
+    /// The last to be dropped: with it goes the store's lock, and by then no write is under way.
+    pub(crate) layout: StoreLayout,
 }
 
 pub(crate) const OFFSET_UNKNOWN: i64 = -1;

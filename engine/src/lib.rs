@@ -14,6 +14,7 @@ mod inner;
 pub mod inspect;
 pub mod key_index;
 mod log_walk;
+mod log_writer;
 mod message;
 mod options;
 mod page_cache;
@@ -23,6 +24,7 @@ mod recovery;
 mod replica;
 mod segmented_log;
 mod shard;
+mod spare_segments;
 mod staging;
 mod stats;
 mod store;
@@ -38,7 +40,7 @@ pub use index_file::IndexError;
 pub use message::{
     Appended, Arrival, BatchId, Commit, Hooks, META_KIND_MAX, MetaRecord, NewMessage, in_consume_queue, tag_hash_of,
 };
-pub use options::{FlushMode, Retention, StoreIdentity, StoreOptions, TransferLimit};
+pub use options::{FlushMode, Retention, StoreIdentity, StoreOptions, TransferLimit, WritePath};
 pub use read::{Boundary, KeyRequest, KeyResult, ReadRequest, ReadResult, ReadStatus};
 pub use recovery::{Damage, Recovered};
 pub use replica::{CopyError, LogPosition};

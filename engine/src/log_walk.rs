@@ -24,6 +24,8 @@ pub(crate) struct LogWalk<'a> {
     window: Window,
     /// Bytes read so far.
     pub(crate) bytes_read: u64,
+    /// Where the last record ends that the last [`LogWalk::batch`] has found in its place; at least that batch's begin.
+    pub(crate) reached: u64,
 }
 
 #[derive(Debug, Default)]
@@ -75,6 +77,7 @@ impl<'a> LogWalk<'a> {
             store_id,
             window: Window::default(),
             bytes_read: 0,
+            reached: 0,
         }
     }
 
@@ -83,6 +86,7 @@ impl<'a> LogWalk<'a> {
         let mut position = start;
         let mut records = 0_u32;
         loop {
+            self.reached = position;
             let header = self.bytes(start, position, 8).await?;
             let Some((kind, size)) = kind_and_size(&header) else {
                 return unsound(format!("no record begins at {position}"));

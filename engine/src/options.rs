@@ -13,6 +13,30 @@ pub enum FlushMode {
     Sync,
 }
 
+/// How batches reach the disk.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WritePath {
+    /// What was measured to be better for the flush mode; see [`WritePath::is_direct`].
+    Auto,
+    /// Through the page cache, and a sync where one is due.
+    Buffered,
+    /// Past the page cache, by the core's flusher thread: durable once written. Where the file system has no direct writes,
+    /// as `Buffered`.
+    Direct,
+}
+
+impl WritePath {
+    /// Whether it is the direct one, in a flush mode.
+    #[must_use]
+    pub fn is_direct(self, flush: FlushMode) -> bool {
+        match self {
+            WritePath::Auto => flush == FlushMode::Sync,
+            WritePath::Buffered => false,
+            WritePath::Direct => true,
+        }
+    }
+}
+
 /// When old segments go.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Retention {
@@ -85,6 +109,8 @@ pub struct StoreOptions {
     pub copy_of: Option<StoreIdentity>,
     /// When a message counts as stored.
     pub flush: FlushMode,
+    /// How it gets to the disk.
+    pub write_path: WritePath,
     /// How often the log is made durable in the background (RocketMQ's flushIntervalCommitLog).
     pub flush_interval: Duration,
     /// When old segments go.
@@ -125,6 +151,7 @@ impl StoreOptions {
             segment_size: 1 << 30,
             copy_of: None,
             flush: FlushMode::Async,
+            write_path: WritePath::Auto,
             flush_interval: Duration::from_millis(500),
             retention: Retention::default(),
             tail_cache_bytes: 128 << 20,

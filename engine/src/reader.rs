@@ -305,14 +305,19 @@ impl Inner {
         let Some(segment) = self.log.get(start) else {
             return Ok(None);
         };
-        let block = self.log.read(start, size).await.map_err(|error| ReadError::Io {
+        let read = self.log.read(start, size).await;
+        if self.log.get(start).is_none() {
+            // Its segment went meanwhile: it could not be opened, or its file has become another segment.
+            return Ok(None);
+        }
+        let block = read.map_err(|error| ReadError::Io {
             physical_offset: self.physical(start),
             size,
             path: segment.path().to_owned(),
             reason: error.to_string(),
         })?;
         // A block at the end of the log would grow.
-        if end <= confirmed && self.log.get(start).is_some() {
+        if end <= confirmed {
             self.cold.borrow_mut().insert(start, block.clone());
         }
         Ok(Some(block))

@@ -17,6 +17,7 @@ use crate::error::Error;
 use crate::inner::{BOUNDARY_DISTANCE, Inner, Positions};
 use crate::key_index::{KeyIndex, KeyIndexOptions};
 use crate::log_walk::{LogWalk, SoundBatch, Unsound, records};
+use crate::log_writer::LogWriter;
 use crate::message::{Hooks, META_KIND_MAX, MetaRecord, in_consume_queue, index_keys};
 use crate::page_cache::PageCache;
 use crate::segmented_log::SegmentedLog;
@@ -97,7 +98,7 @@ pub(crate) async fn open_shard(
     let directory = layout.shard_dir(id);
     let created = file::create_directory(&directory).await;
     created.map_err(Error::io("make the directory", &directory))?;
-    let log = SegmentedLog::open(layout.commitlog_dir(id), layout.segment_size()).await?;
+    let log = SegmentedLog::open(layout.commitlog_dir(id), layout.segment_size(), layout.is_direct()).await?;
     let mut found = Recovered::default();
     let boot_id = boot_id().await;
     let checkpoint = Checkpoint::read(&directory, layout.store_id(), id.get(), &mut found.reports).await?;
@@ -159,7 +160,9 @@ pub(crate) async fn open_shard(
         .map(|range| range.to_damage(physical))
         .collect();
     found.took = started.elapsed();
-    let inner = make_inner(layout, id, hooks, log, indexes, checkpoint, &end);
+    let log_writer = LogWriter::open(&log, layout.is_direct(), end.end).await;
+    let log_writer = log_writer.map_err(Error::io("read the last block of the log in", log.directory()))?;
+    let inner = make_inner(layout, id, hooks, (log, log_writer), indexes, checkpoint, &end);
     Ok((Rc::new(inner), found))
 }
 
@@ -184,7 +187,7 @@ fn make_inner(
     layout: &StoreLayout,
     id: ShardId,
     hooks: Hooks,
-    log: SegmentedLog,
+    (log, log_writer): (SegmentedLog, LogWriter),
     indexes: Indexes,
     checkpoint: Checkpoint,
     end: &LogEnd,
@@ -215,6 +218,7 @@ fn make_inner(
         retention: RefCell::new(layout.options().retention.clone()),
         hooks,
         log,
+        log_writer,
         staging: RefCell::new(staging),
         tail: RefCell::new(TailCache::new(options.tail_cache_bytes, BLOCK_SIZE)),
         cold: RefCell::new(PageCache::new(options.cold_cache_bytes)),
@@ -250,7 +254,7 @@ struct LogEnd {
     /// Everything below is known to be durable.
     synced: u64,
     unsynced: Unsynced,
-    /// Behind the last byte of the log's files that is not zero.
+    /// Behind the last byte that an unfinished write has left.
     last_used: u64,
     /// Wall clock of the last seal, in milliseconds since 1970.
     newest_ms: Option<i64>,
@@ -334,11 +338,16 @@ async fn is_rot(walk: &mut LogWalk<'_>, log: &SegmentedLog, end: &mut LogEnd, re
         return true;
     }
     let mut later_synced_to = 0;
+    // Of the log itself: the batch that was begun, and batches behind it.
+    let mut own_end = walk.reached;
     let visit = |seal: &Seal| {
         later_synced_to = seal.synced_to;
+        own_end = own_end.max(seal.end());
         seal.synced_to > from
     };
-    end.last_used = walk.scan_seals(from, from.saturating_add(reach), visit).await;
+    let last_used = walk.scan_seals(from, from.saturating_add(reach), visit).await;
+    // A recycled segment is full of what it held before, which may stay: it is not where it says it is.
+    end.last_used = if log.is_direct() { own_end } else { last_used };
     if later_synced_to > from {
         end.synced = end.synced.max(later_synced_to);
         return true;

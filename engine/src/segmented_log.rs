@@ -4,9 +4,10 @@
 //! disk, and a sync never needs the directory.
 
 use crate::error::Error;
+use crate::spare_segments::SpareSegments;
 use bytes::Bytes;
 use runtime::file::{self, DiskSpace};
-use runtime::{File, OpenOptions};
+use runtime::{DirectFile, File, OpenOptions};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
@@ -20,6 +21,8 @@ pub(crate) struct Segment {
     pub(crate) base: u64,
     path: PathBuf,
     file: RefCell<Option<Rc<File>>>,
+    /// The file past the page cache, opened at the first use, where the log is written and read so.
+    direct: Option<RefCell<Option<Rc<DirectFile>>>>,
     /// Store time of its first record, once somebody has looked.
     pub(crate) first_store_time: Cell<Option<i64>>,
 }
@@ -38,7 +41,37 @@ impl Segment {
         Ok(Rc::clone(self.file.borrow_mut().get_or_insert(opened)))
     }
 
-    /// Writes `parts` one behind the other; `position` is one of the log.
+    async fn direct_file(&self, opened: &RefCell<Option<Rc<DirectFile>>>) -> io::Result<Rc<DirectFile>> {
+        if let Some(file) = &*opened.borrow() {
+            return Ok(Rc::clone(file));
+        }
+        let file = Rc::new(DirectFile::open(&self.path).await?);
+        Ok(Rc::clone(opened.borrow_mut().get_or_insert(file)))
+    }
+
+    /// Up to `size` bytes from `position`, one of the log; fewer where the file ends.
+    pub(crate) async fn read(&self, position: u64, size: usize) -> io::Result<Bytes> {
+        let at = position - self.base;
+        match &self.direct {
+            Some(opened) => self.direct_file(opened).await?.read_at(at, size).await,
+            None => self.file().await?.read_at(at, size).await,
+        }
+    }
+
+    /// Writes whole blocks past the page cache; durable when it returns.
+    pub(crate) async fn write_direct(&self, position: u64, blocks: Vec<Bytes>) -> io::Result<()> {
+        #[cfg(test)]
+        faults::on_write()?;
+        #[cfg(test)]
+        faults::on_sync().await?;
+        let opened = self.direct.as_ref().ok_or(io::ErrorKind::Unsupported)?;
+        self.direct_file(opened)
+            .await?
+            .write_at(position - self.base, blocks)
+            .await
+    }
+
+    /// Writes `parts` one behind the other, through the page cache; `position` is one of the log.
     pub(crate) async fn write(&self, position: u64, parts: &[Bytes]) -> io::Result<()> {
         #[cfg(test)]
         faults::on_write()?;
@@ -57,12 +90,15 @@ impl Segment {
 pub(crate) struct SegmentedLog {
     directory: PathBuf,
     segment_size: u64,
+    /// It is written and read past the page cache.
+    direct: bool,
+    spares: SpareSegments,
     segments: RefCell<BTreeMap<u64, Rc<Segment>>>,
 }
 
 impl SegmentedLog {
     /// Finds the segments in `directory`, which is made if it is not there.
-    pub(crate) async fn open(directory: PathBuf, segment_size: u64) -> Result<SegmentedLog, Error> {
+    pub(crate) async fn open(directory: PathBuf, segment_size: u64, direct: bool) -> Result<SegmentedLog, Error> {
         file::create_directory(&directory)
             .await
             .map_err(Error::io("make the directory", &directory))?;
@@ -70,11 +106,17 @@ impl SegmentedLog {
         let log = SegmentedLog {
             directory,
             segment_size,
+            direct,
+            spares: SpareSegments::default(),
             segments: RefCell::default(),
         };
         for path in paths {
             match base_of_name(&path) {
                 Some(base) if base % segment_size == 0 => log.insert(base, path),
+                _ if SpareSegments::is_spare(&path) => {
+                    let adopted = log.spares.adopt(path.clone(), direct).await;
+                    adopted.map_err(Error::io("delete the spare segment", &path))?;
+                }
                 _ => tracing::warn!(path = %path.display(), "no segment of this log; left alone"),
             }
         }
@@ -86,9 +128,15 @@ impl SegmentedLog {
             base,
             path,
             file: RefCell::default(),
+            direct: self.direct.then(RefCell::default),
             first_store_time: Cell::default(),
         };
         self.segments.borrow_mut().insert(base, Rc::new(segment));
+    }
+
+    /// Whether it is written and read past the page cache.
+    pub(crate) fn is_direct(&self) -> bool {
+        self.direct
     }
 
     pub(crate) fn directory(&self) -> &Path {
@@ -133,14 +181,15 @@ impl SegmentedLog {
         self.segments.borrow().keys().next().copied()
     }
 
-    /// Makes the segment that begins at `base`, with all its space, if it is not there.
-    pub(crate) async fn prepare(&self, base: u64) -> Result<(), Error> {
+    /// Makes the segment that begins at `base`, with all its space, if it is not there. `needed` says whether there is no
+    /// time left for what would only make its writes faster.
+    pub(crate) async fn prepare(&self, base: u64, needed: impl Fn() -> bool) -> Result<(), Error> {
         assert!(base.is_multiple_of(self.segment_size), "no segment begins at {base}");
         if self.segments.borrow().contains_key(&base) {
             return Ok(());
         }
         let path = self.directory.join(format!("{base:020}"));
-        if let Err(error) = self.make(&path).await {
+        if let Err(error) = self.make(&path, needed).await {
             // A segment without its space must not be found at the next start.
             if let Err(left) = file::remove(&path).await
                 && left.kind() != io::ErrorKind::NotFound
@@ -153,9 +202,13 @@ impl SegmentedLog {
         Ok(())
     }
 
-    async fn make(&self, path: &Path) -> io::Result<()> {
+    async fn make(&self, path: &Path, needed: impl Fn() -> bool) -> io::Result<()> {
         #[cfg(test)]
         faults::on_allocate()?;
+        if self.direct {
+            self.spares.provide(path, self.segment_size, needed).await?;
+            return file::sync_directory(&self.directory).await;
+        }
         let opened = File::open(path, OpenOptions::read_write()).await?;
         // A file of this name can only be the rest of an attempt that a crash ended.
         opened.set_len(0).await?;
@@ -198,6 +251,29 @@ impl SegmentedLog {
             .map_err(Error::io("sync the directory", &self.directory))
     }
 
+    /// Lets the segment that begins at `base` go: it becomes a spare, if those are used and wanted, or is deleted.
+    pub(crate) async fn retire(&self, base: u64) -> Result<(), Error> {
+        let retired = self.segments.borrow().get(&base).cloned();
+        if let Some(segment) = retired.filter(|_| self.direct) {
+            self.segments.borrow_mut().remove(&base);
+            match self.spares.keep(&segment.path).await {
+                Ok(true) => return Ok(()),
+                Ok(false) => self.insert(base, segment.path.clone()),
+                Err(error) => {
+                    self.insert(base, segment.path.clone());
+                    return Err(Error::io("rename", &segment.path)(error));
+                }
+            }
+        }
+        self.remove(base).await
+    }
+
+    /// Deletes the spare segments.
+    pub(crate) async fn drop_spares(&self) -> Result<(), Error> {
+        let cleared = self.spares.clear().await;
+        cleared.map_err(Error::io("delete a spare segment in", &self.directory))
+    }
+
     /// Deletes the segment that begins at `base`.
     pub(crate) async fn remove(&self, base: u64) -> Result<(), Error> {
         let removed = self.segments.borrow_mut().remove(&base);
@@ -215,11 +291,7 @@ impl SegmentedLog {
             return Ok(Bytes::new());
         };
         let rest = usize::try_from(self.end_of(position) - position).unwrap_or(usize::MAX);
-        segment
-            .file()
-            .await?
-            .read_at(position - segment.base, size.min(rest))
-            .await
+        segment.read(position, size.min(rest)).await
     }
 
     /// As [`SegmentedLog::read`], tried again a few times: what a start cannot read it must take for lost.

@@ -28,11 +28,16 @@ impl Shard {
     pub async fn open(layout: &StoreLayout, shard: ShardId, hooks: Hooks) -> Result<(Shard, Recovered), Error> {
         let (inner, found) = open_shard(layout, shard, hooks).await?;
         // A full disk is no reason not to open: reads go on, and appends say why they are refused.
-        if let Err(error) = inner.prepare_ahead().await {
+        let prepared = if layout.is_direct() {
+            inner.prepare_current().await
+        } else {
+            inner.prepare_ahead().await
+        };
+        if let Err(error) = prepared {
             tracing::error!(shard = shard.get(), %error, "no segment can be made");
         }
         inner.start_task(writer::run_writer);
-        if inner.options().flush == FlushMode::Async {
+        if inner.options().flush == FlushMode::Async && !layout.is_direct() {
             inner.start_task(writer::run_flusher);
         }
         inner.start_task(upkeep::run_preparer);

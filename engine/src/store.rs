@@ -49,6 +49,7 @@ struct Layout {
     shards: ShardCount,
     segment_size: u64,
     store_id: u64,
+    direct: bool,
     _locks: Vec<DirectoryLock>,
 }
 
@@ -87,12 +88,23 @@ impl StoreLayout {
         &self.0.options
     }
 
+    /// Whether the log is written past the page cache, and what is written is durable.
+    #[must_use]
+    pub fn is_direct(&self) -> bool {
+        self.0.direct
+    }
+
     /// Bytes of a shard's log behind what is durable that may have been written when everything stops.
     pub(crate) fn unsynced_reach(&self) -> u64 {
         let options = self.options();
         // What was staged before the limit was met, the batch that passed it, and what its segment had no room for.
         let staged = (options.staged_bytes_max + crate::staging::RECORD_SIZE_MAX) as u64;
-        options.unsynced_bytes_max.saturating_add(staged.saturating_mul(2))
+        let written = if self.is_direct() {
+            0
+        } else {
+            options.unsynced_bytes_max
+        };
+        written.saturating_add(staged.saturating_mul(2))
     }
 
     /// The directory of a shard's segments.
@@ -158,13 +170,41 @@ pub async fn prepare_store(options: &StoreOptions) -> Result<StoreLayout, Error>
             "the store keeps the number of shards and the segment size it was made with; the configured ones are not used"
         );
     }
+    let direct = is_direct(options, description.segment_size).await?;
     Ok(StoreLayout(Arc::new(Layout {
         options: options.clone(),
         shards,
         segment_size: description.segment_size,
         store_id,
+        direct,
         _locks: locks,
     })))
+}
+
+/// Whether the log is written past the page cache: wanted, and possible here.
+async fn is_direct(options: &StoreOptions, segment_size: u64) -> Result<bool, Error> {
+    if !options.write_path.is_direct(options.flush) {
+        return Ok(false);
+    }
+    let directory = options.commitlog_dir.as_ref().unwrap_or(&options.root);
+    let refused = if segment_size.is_multiple_of(runtime::BLOCK_SIZE as u64) {
+        runtime::direct_refusal(directory)
+            .await
+            .map_err(Error::io("try direct writes in", directory))?
+            .map(|refusal| refusal.to_string())
+    } else {
+        Some(format!(
+            "segments of {segment_size} bytes are no multiple of {}; fix: make the store with such a size",
+            runtime::BLOCK_SIZE
+        ))
+    };
+    match &refused {
+        Some(reason) => {
+            tracing::warn!(store = %options.root.display(), %reason, "the log is written through the page cache");
+        }
+        None => tracing::info!(store = %options.root.display(), "the log is written past the page cache"),
+    }
+    Ok(refused.is_none())
 }
 
 fn check_options(options: &StoreOptions) -> Result<(), Error> {

@@ -14,8 +14,10 @@ use std::rc::Rc;
 use std::time::Duration;
 
 mod crash;
+mod direct;
 mod disk;
 mod reading;
+mod recycled;
 mod replica;
 mod simulated;
 mod writing;
@@ -25,10 +27,16 @@ pub(crate) fn run<F: Future>(test: F) -> F::Output {
     runtime::core::run_here(&IoPath::Blocking(Refusal::Configured), test).unwrap()
 }
 
-/// A small store: segments of 64 KiB, so that tests roll often.
+/// A small store: segments of 64 KiB, so that tests roll often. How full the machine's disk is, is not the test's business.
 fn options(root: &Path) -> StoreOptions {
     StoreOptions {
         segment_size: 64 << 10,
+        retention: Retention {
+            clean_ratio: 1.0,
+            force_ratio: 1.0,
+            stop_ratio: 1.0,
+            ..Retention::default()
+        },
         ..StoreOptions::new(root, 1)
     }
 }

@@ -126,24 +126,38 @@ impl Inner {
     /// Makes the segment of the log's end ready, and those behind it.
     pub(crate) async fn prepare_ahead(&self) -> Result<(), Error> {
         let segment_size = self.layout.segment_size();
-        loop {
-            let end = self.end();
-            let wanted = self.log.base_of(end)
-                + segment_size
-                + PREPARED_AHEAD.clamp(segment_size, PREPARED_COUNT_MAX * segment_size);
-            let next = self.positions.prepared.get().max(self.log.base_of(end));
-            if next >= wanted {
-                return Ok(());
-            }
-            match self.log.get(next) {
-                Some(segment) => {
-                    let completed = self.log.complete(&segment).await;
-                    completed.map_err(Error::io("allocate", segment.path()))?;
-                }
-                None => self.log.prepare(next).await?,
-            }
-            self.positions.prepared.set(next + segment_size);
+        let ahead = PREPARED_AHEAD.clamp(segment_size, PREPARED_COUNT_MAX * segment_size);
+        while self.prepare_next(ahead).await? {}
+        Ok(())
+    }
+
+    /// Makes the segment of the log's end ready: all that a start waits for.
+    pub(crate) async fn prepare_current(&self) -> Result<(), Error> {
+        while self.prepare_next(0).await? {}
+        Ok(())
+    }
+
+    /// Makes one more segment ready, if less than `ahead` bytes are behind the one of the log's end.
+    async fn prepare_next(&self, ahead: u64) -> Result<bool, Error> {
+        let segment_size = self.layout.segment_size();
+        let base = self.log.base_of(self.end());
+        let next = self.positions.prepared.get().max(base);
+        if next >= base + segment_size + ahead {
+            return Ok(false);
         }
+        match self.log.get(next) {
+            Some(segment) => {
+                let completed = self.log.complete(&segment).await;
+                completed.map_err(Error::io("allocate", segment.path()))?;
+            }
+            None => {
+                let left = || self.positions.prepared.get().saturating_sub(self.end());
+                let needed = || left() < segment_size / 2 || self.stopping();
+                self.log.prepare(next, needed).await?;
+            }
+        }
+        self.positions.prepared.set(next + segment_size);
+        Ok(true)
     }
 
     /// What appends are told while no segment can be made.
@@ -310,6 +324,7 @@ impl Inner {
                 "the disk fills up: oldest segments go"
             );
             self.delete_segments(retention.batch_max, Duration::ZERO).await?;
+            self.log.drop_spares().await?;
         } else if used >= retention.clean_ratio || retention.delete_hours.contains(&hour) {
             self.delete_segments(retention.batch_max, retention.reserved).await?;
         }
@@ -353,7 +368,7 @@ impl Inner {
         let gone: Vec<u64> = bases.into_iter().filter(|base| *base <= last).collect();
         for base in &gone {
             tracing::info!(shard = self.id.get(), segment = base, "segment deleted");
-            self.log.remove(*base).await?;
+            self.log.retire(*base).await?;
         }
         Ok(gone.len())
     }

@@ -5,7 +5,8 @@
 //! commit is in flight at a time: two cost more than one larger.
 //!
 //! Async flush: write, commit; the flusher syncs in the background, once an interval, and only when there is something to sync.
-//! Sync flush: write, sync, commit.
+//! Sync flush: write, sync, commit. Where the log is written directly (see [`crate::log_writer`]) a write is a sync as well, in
+//! both modes.
 //!
 //! After a failed write or sync nothing is tried again on the same bytes: the shard is fenced, see [`FenceReason`].
 
@@ -59,20 +60,22 @@ pub(crate) async fn run_flusher(inner: Rc<Inner>) {
 }
 
 impl Inner {
-    async fn write_and_commit(&self, batches: VecDeque<Batch>) -> Result<(), FenceReason> {
-        let stored = self.write_and_sync(&batches).await;
-        let mut batches = batches.into_iter();
-        if let Err(reason) = stored {
-            self.fail(batches, &reason);
-            return Err(reason);
-        }
-        while let Some(batch) = batches.next() {
-            if let Err(reason) = self.commit(batch) {
-                self.fail(batches, &reason);
+    async fn write_and_commit(&self, mut batches: VecDeque<Batch>) -> Result<(), FenceReason> {
+        while !batches.is_empty() {
+            let later = batches.split_off(self.log_writer.batches_at_once(&batches));
+            if let Err(reason) = self.write_and_sync(&batches).await {
+                self.fail(batches.into_iter().chain(later), &reason);
                 return Err(reason);
             }
+            while let Some(batch) = batches.pop_front() {
+                if let Err(reason) = self.commit(batch) {
+                    self.fail(batches.into_iter().chain(later), &reason);
+                    return Err(reason);
+                }
+            }
+            self.after_commit();
+            batches = later;
         }
-        self.after_commit();
         Ok(())
     }
 
@@ -108,21 +111,26 @@ impl Inner {
                 parts.push(batch.bytes.clone());
                 end = batch.end;
             }
-            self.write_parts(first.start, &parts).await?;
+            self.write_parts(first.start, parts).await?;
             self.positions.written.set(end);
-            self.write_back(end);
+            if self.log_writer.is_direct() {
+                self.positions.synced.set(end);
+                add(&self.counters.syncs, 1);
+            } else {
+                self.write_back(end);
+            }
         }
         self.wakes.flusher.notify_one();
         Ok(())
     }
 
-    async fn write_parts(&self, position: u64, parts: &[Bytes]) -> Result<(), FenceReason> {
+    async fn write_parts(&self, position: u64, parts: Vec<Bytes>) -> Result<(), FenceReason> {
         self.check_fence()?;
         let Some(segment) = self.log.get(position) else {
             let path = self.log.directory().to_owned();
             return Err(self.fence_with("find the segment of a batch in", path, &"it is gone"));
         };
-        let written = segment.write(position, parts).await;
+        let written = self.log_writer.write(&segment, position, parts).await;
         written.map_err(|error| self.fence_with("write to", segment.path().to_owned(), &error))
     }
 

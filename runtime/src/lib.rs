@@ -8,7 +8,9 @@
 pub mod clock;
 pub mod collections;
 pub mod core;
+mod direct_file;
 pub mod file;
+mod flusher;
 pub mod machine;
 pub mod mailbox;
 pub mod mark;
@@ -25,6 +27,7 @@ pub mod timer;
 mod world;
 
 pub use clock::{Instant, wall_clock_ms};
+pub use direct_file::{BLOCK_SIZE, DirectFile, DirectRefusal, direct_refusal};
 pub use file::{File, OpenOptions};
 pub use socket::{Detached, TcpListener, TcpStream};
 pub use task::{JoinHandle, spawn, yield_now};

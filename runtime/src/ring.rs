@@ -15,6 +15,7 @@
 //! until the completion. Dropping a future therefore frees nothing, and dropping the ring with operations under way leaks
 //! their buffers: the kernel may write into those until the process ends, and waiting could take as long as a stuck disk.
 
+use crate::flusher::AlignedBuffer;
 use bytes::Bytes;
 use io_uring::{IoUring, opcode, types};
 use slab::Slab;
@@ -61,6 +62,8 @@ struct Held {
     _file: Arc<File>,
     /// What a read fills.
     into: Vec<u8>,
+    /// What a read of whole blocks fills.
+    into_aligned: Option<AlignedBuffer>,
     /// What a write takes.
     from: Bytes,
 }
@@ -70,6 +73,7 @@ impl Held {
         Held {
             _file: Arc::clone(file),
             into: Vec::new(),
+            into_aligned: None,
             from: Bytes::new(),
         }
     }
@@ -156,6 +160,24 @@ impl Ring {
         let (count, mut held) = self.run(entry, held).await?;
         held.into.truncate(count);
         Ok(held.into)
+    }
+
+    /// As [`Ring::read`], for files opened with `O_DIRECT`: position and buffer are aligned.
+    pub(crate) async fn read_aligned(
+        &self,
+        file: &Arc<File>,
+        position: u64,
+        mut buffer: AlignedBuffer,
+    ) -> io::Result<Bytes> {
+        let into = buffer.bytes_mut();
+        let length = u32::try_from(into.len()).unwrap_or(u32::MAX);
+        let entry = opcode::Read::new(types::Fd(file.as_raw_fd()), into.as_mut_ptr(), length)
+            .offset(position)
+            .build();
+        let mut held = Held::new(file);
+        held.into_aligned = Some(buffer);
+        let (count, held) = self.run(entry, held).await?;
+        Ok(held.into_aligned.map_or_else(Bytes::new, |buffer| buffer.freeze(count)))
     }
 
     /// Writes from `position` on and gives back how many bytes were written.

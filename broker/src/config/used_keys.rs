@@ -192,6 +192,8 @@ used_keys! {
     pin_cores: bool = "pinCores", Kind::Bool, "false";
     /// RingMQ's own. How files are reached: auto takes io_uring where the kernel allows it and blocking threads elsewhere; io_uring stops the start when it is refused.
     io_path: IoPathChoice = "ioPath", Kind::Choice(IoPathChoice::WORDS), "auto";
+    /// RingMQ's own. How the commitlog reaches the disk: buffered goes through the page cache, direct past it into segments that are used again, where the file system can; auto is direct with SYNC_FLUSH and buffered with ASYNC_FLUSH, as measured.
+    write_path: WritePathChoice = "writePath", Kind::Choice(WritePathChoice::WORDS), "auto";
     /// RingMQ's own. Bytes of each shard's newest records that are kept in memory for pulls.
     tail_cache_bytes: usize = "tailCacheBytes", Kind::Int { min: 1_048_576, max: 1_099_511_627_776 }, "33554432";
     /// RingMQ's own. Bytes of each shard's older records that are kept in memory after they were read.
@@ -249,6 +251,18 @@ words! {
         AsyncFlush = "ASYNC_FLUSH",
         /// When it is durable.
         SyncFlush = "SYNC_FLUSH",
+    }
+}
+
+words! {
+    /// How the commitlog is to reach the disk.
+    WritePathChoice {
+        /// What was measured to be better for the flush mode.
+        Auto = "auto",
+        /// Through the page cache.
+        Buffered = "buffered",
+        /// Past the page cache.
+        Direct = "direct",
     }
 }
 

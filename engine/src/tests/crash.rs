@@ -20,7 +20,7 @@ fn segment(root: &Path, base: u64) -> PathBuf {
     root.join(format!("shard-00/commitlog/{base:020}"))
 }
 
-fn copy_store(from: &Path, to: &Path) {
+pub(super) fn copy_store(from: &Path, to: &Path) {
     for entry in fs::read_dir(from).unwrap() {
         let entry = entry.unwrap();
         let target = to.join(entry.file_name());
@@ -402,8 +402,14 @@ fn random_work_with_random_ends_keeps_every_acknowledged_message_once_and_in_ord
             } else {
                 FlushMode::Async
             };
+            let write_path = if random(2) == 0 {
+                WritePath::Direct
+            } else {
+                WritePath::Buffered
+            };
             let options = StoreOptions {
                 flush,
+                write_path,
                 tail_cache_bytes: 20_000,
                 checkpoint_bytes: 30_000,
                 ..options(root)

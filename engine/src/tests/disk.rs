@@ -165,7 +165,9 @@ fn a_full_disk_by_ratio_deletes_the_oldest_and_refuses_messages_until_it_is_bett
     options.retention.stop_ratio = 0.0;
     run(async {
         let (shard, _) = open(&options).await;
-        runtime::sleep(Duration::from_millis(50)).await;
+        while !shard.stats().disk_full {
+            runtime::sleep(Duration::from_millis(5)).await;
+        }
         assert!(shard.stats().min > 0, "{:?}", shard.stats());
         let error = shard.append(&message(&shard, "t", 0, b"x")).unwrap_err();
         assert!(matches!(error, AppendError::DiskFull { .. }), "{error}");

@@ -128,6 +128,7 @@ fn sync_flush_acknowledges_and_shows_nothing_before_the_sync_and_gathers_meanwhi
     run(async {
         let options = StoreOptions {
             flush: FlushMode::Sync,
+            write_path: WritePath::Buffered,
             ..options(directory.path())
         };
         let commits = Commits::default();
@@ -165,6 +166,7 @@ fn a_failed_sync_fences_the_shard_for_good_and_reads_go_on() {
         run(async {
             let options = StoreOptions {
                 flush: mode,
+                write_path: WritePath::Buffered,
                 flush_interval: Duration::from_millis(5),
                 ..options(directory.path())
             };

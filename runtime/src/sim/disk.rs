@@ -13,6 +13,8 @@
 //! A failed sync leaves the pages clean (fsyncgate): some of the bytes are durable, the others are seen only until the
 //! cache drops them, and the next sync succeeds.
 
+mod direct;
+
 use crate::file::DiskSpace;
 use crate::sim::NodeId;
 use crate::sim::fault::FaultKind;

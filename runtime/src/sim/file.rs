@@ -84,6 +84,29 @@ impl SimFile {
         with_disk(&here, |disk| disk.write(self.inode, position, bytes))
     }
 
+    /// A direct write: part of it may be seen while it is under way, all of it is durable when it ends.
+    pub(crate) async fn write_direct(&self, position: u64, parts: &[Bytes]) -> io::Result<()> {
+        let bytes = parts.concat();
+        let here = expect_here();
+        let size = bytes.len() as u64;
+        here.world.trace(Trace::DiskWrite, self.inode, position ^ (size << 48));
+        let node = here.place.node;
+        let full = here.world.roll(node, FaultKind::DiskFull);
+        let change = with_disk(&here, |disk| {
+            disk.direct_begins(&here.world, self.inode, position, &bytes)
+        })?;
+        drop(here);
+        take_time(Cost::Sync).await;
+        let here = expect_here();
+        here.world.trace(Trace::DiskSync, self.inode, change);
+        if full {
+            return Err(io::ErrorKind::StorageFull.into());
+        }
+        with_disk(&here, |disk| {
+            disk.direct_ends(&here.world, node, (self.inode, change), position, &bytes)
+        })
+    }
+
     pub(crate) async fn sync_data(&self) -> io::Result<()> {
         let here = expect_here();
         let up_to = with_disk(&here, |disk| Ok(disk.sync_begins()))?;

@@ -271,3 +271,112 @@ fn a_full_disk_is_storage_full_and_takes_bytes_again_once_there_is_room() {
         .unwrap();
     }
 }
+
+#[test]
+fn direct_writes_are_whole_blocks_of_any_parts_and_read_back_from_any_position() {
+    in_each_way(|directory| async move {
+        if let Some(refusal) = runtime::direct_refusal(&directory).await.unwrap() {
+            println!("SKIPPED: {refusal}");
+            return;
+        }
+        let path = directory.join("direct");
+        let file = File::open(&path, OpenOptions::create_new()).await.unwrap();
+        file.allocate(8 << 20).await.unwrap();
+        let direct = runtime::DirectFile::open(&path).await.unwrap();
+        // More than one write of the flusher thread, and parts that fit no block.
+        let size = 3 * (1 << 20) + runtime::BLOCK_SIZE;
+        let bytes: Vec<u8> = (0..size).map(|at| u8::try_from(at % 251).unwrap()).collect();
+        let parts: Vec<Bytes> = bytes.chunks(70_001).map(Bytes::copy_from_slice).collect();
+        direct.write_at(4096, parts).await.unwrap();
+        for (position, wanted) in [(4096, size), (4097, 5), (8191, 2), (5_000, 1_000_000)] {
+            let read = direct.read_at(position, wanted).await.unwrap();
+            let from = usize::try_from(position).unwrap() - 4096;
+            assert_eq!(read, bytes[from..from + wanted], "{wanted} at {position}");
+            let through_cache = file.read_at(position, wanted).await.unwrap();
+            assert_eq!(through_cache, read, "the page cache says the same");
+        }
+        direct.write_zeros(8192, 4096).await.unwrap();
+        assert_eq!(
+            direct.read_at(8190, 4).await.unwrap()[..],
+            [bytes[4094], bytes[4095], 0, 0]
+        );
+        assert_eq!(
+            direct.read_at((8 << 20) - 2, 100).await.unwrap().len(),
+            2,
+            "the file ends there"
+        );
+        for (position, size) in [(1, 4096), (4096, 100)] {
+            let refused = direct.write_at(position, vec![Bytes::from(vec![0; size])]).await;
+            assert_eq!(refused.unwrap_err().kind(), std::io::ErrorKind::InvalidInput);
+        }
+        let missing = runtime::DirectFile::open(&directory.join("missing")).await;
+        assert_eq!(missing.unwrap_err().kind(), std::io::ErrorKind::NotFound);
+    });
+}
+
+#[test]
+fn the_loop_goes_on_while_direct_writes_are_made_and_each_ends() {
+    in_each_way(|directory| async move {
+        if let Some(refusal) = runtime::direct_refusal(&directory).await.unwrap() {
+            println!("SKIPPED: {refusal}");
+            return;
+        }
+        let path = directory.join("direct");
+        File::open(&path, OpenOptions::create_new())
+            .await
+            .unwrap()
+            .allocate(1 << 20)
+            .await
+            .unwrap();
+        let direct = runtime::DirectFile::open(&path).await.unwrap();
+        let writing = runtime::spawn(async move {
+            for number in 0..50_u8 {
+                let block = Bytes::from(vec![number; 4096]);
+                direct.write_at(u64::from(number) * 4096, vec![block]).await.unwrap();
+            }
+        });
+        let mut turns = 0_u64;
+        while !writing.is_finished() {
+            turns += 1;
+            runtime::yield_now().await;
+        }
+        assert!(turns > 50, "{turns} turns beside 50 writes");
+        let bytes = std::fs::read(&path).unwrap();
+        assert!(
+            bytes
+                .chunks(4096)
+                .take(50)
+                .enumerate()
+                .all(|(number, block)| block.iter().all(|byte| usize::from(*byte) == number))
+        );
+    });
+}
+
+#[test]
+fn a_file_system_without_direct_writes_is_refused_by_name_and_with_a_fix() {
+    let memory = std::path::Path::new("/dev/shm");
+    if !memory.is_dir() {
+        println!("SKIPPED: there is no /dev/shm");
+        return;
+    }
+    runtime::core::run_here(&runtime::probe::probe(), async {
+        let directory = tempfile::tempdir_in(memory).unwrap();
+        let refusal = runtime::direct_refusal(directory.path()).await.unwrap().unwrap();
+        assert_eq!(refusal, runtime::DirectRefusal::FileSystem(directory.path().to_owned()));
+        let text = refusal.to_string();
+        assert!(text.contains("fix: ") && text.contains("/dev/shm"), "{text}");
+        let path = directory.path().join("file");
+        std::fs::write(&path, [0; 4096]).unwrap();
+        let error = runtime::DirectFile::open(&path).await.unwrap_err();
+        assert_eq!(
+            (error.kind(), error.to_string()),
+            (std::io::ErrorKind::Unsupported, text)
+        );
+        assert_eq!(
+            std::fs::read_dir(directory.path()).unwrap().count(),
+            1,
+            "nothing is left of the trial"
+        );
+    })
+    .unwrap();
+}

@@ -357,3 +357,98 @@ fn a_flipped_bit_is_read_back_flipped() {
     assert_eq!(bytes[1000], 1 ^ 8);
     assert_eq!(bytes.iter().filter(|byte| **byte != 1).count(), 1);
 }
+
+/// A log of four blocks of the byte 1, synced.
+async fn make_long_log() -> File {
+    let log = make_log().await;
+    write(&log, 0, 1, 16_384).await;
+    log.sync_data().await.unwrap();
+    log
+}
+
+/// Four blocks of the byte 2 over the log's.
+async fn overwrite() -> io::Result<()> {
+    let direct = runtime::DirectFile::open(Path::new(LOG)).await?;
+    direct.write_at(0, vec![Bytes::from(vec![2; 16_384])]).await
+}
+
+#[test]
+fn a_direct_write_that_has_ended_outlives_every_power_cut_without_a_sync() {
+    for seed in 0..200 {
+        let (simulation, node) = one_node(seed, Faults::power_cuts_only());
+        run(&simulation, node, async {
+            make_long_log().await;
+            overwrite().await.unwrap();
+            // Past the end: its length is durable too. What is only cached is not.
+            let direct = runtime::DirectFile::open(Path::new(LOG)).await.unwrap();
+            direct.write_at(16_384, vec![Bytes::from(vec![3; 4096])]).await.unwrap();
+        });
+        crash_and_restart(&simulation, node);
+        let bytes = simulation.file(node, Path::new(LOG)).unwrap();
+        assert_eq!(bytes, [vec![2; 16_384], vec![3; 4096]].concat(), "seed {seed}");
+    }
+}
+
+#[test]
+fn a_direct_write_under_way_is_torn_at_sectors_by_some_power_cuts_and_seen_half_by_some_readers() {
+    let (mut torn, mut seen_half) = (0, 0);
+    for seed in 0..200 {
+        let (simulation, node) = one_node(seed, Faults::power_cuts_only());
+        let half = run(&simulation, node, async {
+            let log = make_long_log().await;
+            let writing = runtime::spawn(overwrite());
+            let mut bytes = Bytes::new();
+            while !writing.is_finished() && !bytes.contains(&2) {
+                runtime::sleep(std::time::Duration::from_micros(20)).await;
+                bytes = log.read_at(0, 16_384).await.unwrap();
+            }
+            bytes.contains(&1) && bytes.contains(&2)
+        });
+        seen_half += u32::from(half);
+        crash_and_restart(&simulation, node);
+        let bytes = simulation.file(node, Path::new(LOG)).unwrap();
+        for sector in bytes.chunks(512) {
+            assert!(
+                sector.iter().all(|byte| *byte == sector[0]),
+                "seed {seed}: a sector is whole"
+            );
+        }
+        torn += u32::from(bytes.contains(&1) && bytes.contains(&2));
+    }
+    assert!(
+        torn > 20 && seen_half > 20,
+        "torn in {torn}, seen half in {seen_half} of 200 seeds"
+    );
+}
+
+#[test]
+fn a_direct_write_fails_as_others_do_and_then_any_of_its_sectors_may_be_there() {
+    for (kind, answer) in [
+        (FaultKind::WriteError, None),
+        (FaultKind::SyncError, None),
+        (FaultKind::DiskFull, Some(io::ErrorKind::StorageFull)),
+    ] {
+        let mut changed = 0;
+        for seed in 0..50 {
+            let (simulation, node) = one_node(seed, Faults::power_cuts_only());
+            run(&simulation, node, async {
+                make_long_log().await;
+                overwrite().await.unwrap();
+            });
+            simulation.set_all_faults(&Faults::power_cuts_only().with(kind, MILLION));
+            let error = run(&simulation, node, async {
+                let direct = runtime::DirectFile::open(Path::new(LOG)).await.unwrap();
+                direct
+                    .write_at(0, vec![Bytes::from(vec![3; 16_384])])
+                    .await
+                    .unwrap_err()
+            });
+            assert!(answer.is_none_or(|answer| error.kind() == answer), "{kind}: {error}");
+            crash_and_restart(&simulation, node);
+            let bytes = simulation.file(node, Path::new(LOG)).unwrap();
+            assert!(bytes.iter().all(|byte| [2, 3].contains(byte)));
+            changed += u32::from(bytes.contains(&3));
+        }
+        assert!(changed > 0, "{kind} leaves nothing in any of 50 seeds");
+    }
+}

@@ -413,13 +413,17 @@ impl LogWalk {
                 continue;
             }
             if let Some(last) = last_not_zero(&self.window) {
-                last_used = position + last as u64 + 1;
                 let used = self
                     .window
                     .get(..(last + SEAL_SIZE).min(self.window.len()))
                     .unwrap_or_default();
-                if let Some(found) = seal_in(used, position, self.shard, self.store_id) {
+                let is_ours = |seal: &Seal| seal.shard == self.shard && seal.store_id == self.store_id;
+                if let Some(found) = seal_in(used, position, |seal, at| is_ours(seal) && seal.position() == Some(at)) {
                     return (Some(found), last_used);
+                }
+                // A segment that is used again is full of what it held before; that is no write that was cut short.
+                if seal_in(used, position, |seal, at| is_ours(seal) && seal.position() < Some(at)).is_none() {
+                    last_used = position + last as u64 + 1;
                 }
             }
             let read = self.window.len();
@@ -478,7 +482,8 @@ fn seal_at(bytes: &[u8], position: u64, shard: ShardId, store_id: u64) -> Option
     is_ours.then_some(seal)
 }
 
-fn seal_in(window: &[u8], position: u64, shard: ShardId, store_id: u64) -> Option<(Seal, u64)> {
+/// The first seal that is sound in itself and wanted, by what it says and where it lies.
+fn seal_in(window: &[u8], position: u64, wanted: impl Fn(&Seal, u64) -> bool) -> Option<(Seal, u64)> {
     const SIZE_FIELD: [u8; 4] = 80_u32.to_be_bytes();
     const _: () = assert!(SEAL_SIZE == 80, "a seal begins with its size");
     let starts = window.windows(8).enumerate();
@@ -486,8 +491,8 @@ fn seal_in(window: &[u8], position: u64, shard: ShardId, store_id: u64) -> Optio
     starts
         .filter_map(|(at, _)| {
             let at_position = position + at as u64;
-            let seal = seal_at(window.get(at..)?, at_position, shard, store_id)?;
-            Some((seal, at_position))
+            let seal = Seal::decode(window.get(at..)?)?;
+            wanted(&seal, at_position).then_some((seal, at_position))
         })
         .next()
 }
