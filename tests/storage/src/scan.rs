@@ -1,0 +1,61 @@
+//! The log of a shard read by nothing but its format: what the engine's answers are compared with.
+
+use crate::messages::{Message, QueueName, TOPICS, recognise};
+use protocol::message::record::{MAGIC_BLANK, MAGIC_V1, MAGIC_V2, decode_size_and_magic};
+use runtime::sim::DiskImage;
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+const MAGIC_SEAL: i32 = i32::from_be_bytes(*b"RQsl");
+const MAGIC_META: i32 = i32::from_be_bytes(*b"RQmd");
+/// After a metadata record of this kind the queues of a topic, its payload, begin at 0 again.
+const KIND_DELETE_TOPIC: [u8; 2] = [0xff, 0x01];
+
+/// Where the only shard's files are.
+pub(crate) const SHARD: &str = "/store/shard-00";
+
+/// Segments of the log with their first positions.
+pub(crate) fn segments(disk: &DiskImage) -> Vec<(u64, PathBuf)> {
+    let directory = Path::new(SHARD).join("commitlog");
+    let files = disk.files().into_iter().filter_map(|(path, _)| {
+        let is_segment = path.parent() == Some(&directory);
+        let base = path.file_name()?.to_str()?.parse().ok()?;
+        is_segment.then_some((base, path))
+    });
+    files.collect()
+}
+
+/// The messages of every queue between two positions of the log, in order.
+pub(crate) fn queues(disk: &DiskImage, min: u64, end: u64) -> Result<BTreeMap<QueueName, Vec<Message>>, String> {
+    let mut queues: BTreeMap<QueueName, Vec<Message>> = BTreeMap::new();
+    for (base, path) in segments(disk) {
+        let bytes = disk.file(&path).unwrap_or_default();
+        let mut at = usize::try_from(min.saturating_sub(base)).unwrap_or(0).min(bytes.len());
+        while base + (at as u64) < end && at < bytes.len() {
+            let position = base + at as u64;
+            let rest = &bytes[at..];
+            let (size, magic) = decode_size_and_magic(rest).ok_or("a segment ends inside of a record")?;
+            let size = usize::try_from(size).map_err(|_| format!("a record of {size} bytes at {position}"))?;
+            let record = rest
+                .get(..size)
+                .filter(|record| record.len() >= 8)
+                .ok_or_else(|| format!("a record of {size} bytes at {position} leads out of its segment"))?;
+            match magic {
+                MAGIC_V1 | MAGIC_V2 => {
+                    let message = recognise(record).map_err(|error| format!("at {position}: {error}"))?;
+                    if message.position != position {
+                        return Err(format!("{message:?} lies at {position}"));
+                    }
+                    queues.entry(message.queue).or_default().push(message);
+                }
+                MAGIC_META if record.get(24..26) == Some(&KIND_DELETE_TOPIC) => {
+                    queues.retain(|(topic, _), _| Some(TOPICS[*topic].as_bytes()) != record.get(32..));
+                }
+                MAGIC_META | MAGIC_SEAL | MAGIC_BLANK => {}
+                _ => return Err(format!("no record begins at {position}, the log ends at {end}")),
+            }
+            at += size;
+        }
+    }
+    Ok(queues)
+}
