@@ -114,7 +114,13 @@ pub async fn prepare_store(options: &StoreOptions) -> Result<StoreLayout, Error>
     check_options(options)?;
     let mut locks = vec![lock_directory(&options.root).await?];
     let description = match read_description(&options.root).await? {
-        Some(description) => description,
+        Some(description) => {
+            // A process that was killed right after it made the store has not made the name durable. Lost after shards are
+            // there, it would leave a store that cannot be opened.
+            let synced = file::sync_directory(&options.root).await;
+            synced.map_err(Error::io("sync the directory", &options.root))?;
+            description
+        }
         None => create(options).await?,
     };
     let path = options.root.join("store.json");

@@ -11,6 +11,7 @@ use crate::checkpoint::Checkpoint;
 use crate::error::{AppendError, Error};
 use crate::inner::Inner;
 use crate::options::Retention;
+use crate::planted::{self, Bug};
 use runtime::Instant;
 use runtime::file::DiskSpace;
 use runtime::sync::{Either, race};
@@ -268,6 +269,9 @@ impl Inner {
             start = start.min(keys.checkpoint(target, position).await?);
         }
         start = start.min(next.snapshot_position);
+        if planted::is(Bug::EarlyCheckpoint) {
+            start = position;
+        }
         let boundary = if start >= position {
             Some((position, crc))
         } else {
@@ -279,6 +283,9 @@ impl Inner {
         }
         next.clean = clean;
         next.synced = self.positions.synced.get();
+        if planted::is(Bug::EarlySyncedMark) {
+            next.synced = self.positions.written.get().max(self.end());
+        }
         next.end = position;
         next.newest_ms = self.ages.newest_ms(runtime::wall_clock_ms());
         next.unsynced_max = self.layout.unsynced_reach();

@@ -405,6 +405,13 @@ impl Disk {
         Ok(self.inode(inode)?.cached.length)
     }
 
+    pub(crate) fn next_data(&mut self, inode: u64, position: u64) -> io::Result<Option<u64>> {
+        let content = &self.inode(inode)?.cached;
+        let page = content.pages.range(position / PAGE..).next();
+        let found = page.map(|(page, _)| (page * PAGE).max(position));
+        Ok(found.filter(|found| *found < content.length))
+    }
+
     pub(crate) fn read(
         &mut self,
         world: &World,

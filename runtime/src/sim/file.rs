@@ -37,6 +37,10 @@ impl SimFile {
         with_disk(&expect_here(), |disk| disk.len(self.inode))
     }
 
+    pub(crate) fn next_data(&self, position: u64) -> io::Result<Option<u64>> {
+        with_disk(&expect_here(), |disk| disk.next_data(self.inode, position))
+    }
+
     pub(crate) async fn read_at(&self, position: u64, size: usize) -> io::Result<Bytes> {
         // Most reads find their pages in the cache.
         if expect_here().world.below(4) == 0 {

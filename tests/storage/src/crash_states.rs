@@ -227,18 +227,16 @@ fn check_state(
     };
     let first = examine(crash.disk(life), options, cuts_short, false)?;
     totals.state(kind);
-    let sure = expectation.sure(end);
-    totals.sure += sure as u64;
     totals.found += first.contents.messages.len() as u64;
     totals.shortened += u64::from(first.contents.messages.len() < expectation.messages.len());
-    check(&expectation, end, &first)?;
+    totals.sure += check(&expectation, end, &first)?;
     // What a recovery has shown stays, whatever a power cut takes now.
     let again = examine(first.left.cut(&[]), options, false, true).map_err(in_second)?;
     totals.state("power cut after recovery");
     if again.contents != first.contents {
         return Err(format!(
-            "a second recovery finds {:?}, the first found {:?}",
-            again.contents, first.contents
+            "a second recovery finds something else: {}",
+            first.contents.difference(&again.contents)
         ));
     }
     if cuts_short && let Some((disk, how)) = cut_short(&first.moments, &mut random) {
@@ -254,7 +252,7 @@ fn in_second(error: String) -> String {
     format!("in the second recovery: {error}")
 }
 
-fn check(expectation: &Expectation, end: End, examined: &Examined) -> Result<(), String> {
+fn check(expectation: &Expectation, end: End, examined: &Examined) -> Result<u64, String> {
     let contents = &examined.contents;
     expectation.check(end, contents.min, &contents.messages, &contents.metadata)
 }

@@ -25,6 +25,33 @@ pub(crate) struct Contents {
     pub(crate) metadata: BTreeSet<u32>,
 }
 
+impl Contents {
+    /// What another look found otherwise, in short.
+    pub(crate) fn difference(&self, other: &Contents) -> String {
+        let missing: Vec<u32> = self
+            .messages
+            .keys()
+            .filter(|number| !other.messages.contains_key(number))
+            .copied()
+            .collect();
+        let new: Vec<u32> = other
+            .messages
+            .keys()
+            .filter(|number| !self.messages.contains_key(number))
+            .copied()
+            .collect();
+        format!(
+            "min {} and {}, end {} and {}, messages missing {missing:?}, new {new:?}, metadata {} and {}",
+            self.min,
+            other.min,
+            self.end,
+            other.end,
+            self.metadata.len(),
+            other.metadata.len()
+        )
+    }
+}
+
 /// A store that was opened, read and left as by a crash.
 #[derive(Debug)]
 pub(crate) struct Examined {

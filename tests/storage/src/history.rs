@@ -173,14 +173,16 @@ impl Expectation {
         (!of_it.is_empty(), of_it.contains(&true))
     }
 
-    /// Checks that `found`, of a log that begins at `min`, is what may be there after such an end.
+    /// Checks that `found`, of a log that begins at `min`, is what may be there after such an end; returns how many messages had
+    /// to be.
     pub(crate) fn check(
         &self,
         end: End,
         min: u64,
         found: &BTreeMap<u32, Message>,
         metadata: &BTreeSet<u32>,
-    ) -> Result<(), String> {
+    ) -> Result<u64, String> {
+        let mut sure = 0;
         if min > self.trimmed_to {
             return Err(format!(
                 "the log begins at {min}, segments were deleted only up to {}",
@@ -199,6 +201,7 @@ impl Expectation {
         }
         for (message, standing) in self.messages.values() {
             let may_be_gone = message.position < min || self.deleted(message).0 || !standing.is_sure(end);
+            sure += u64::from(!may_be_gone);
             if !may_be_gone && !found.contains_key(&message.number) {
                 return Err(format!("{message:?} was acknowledged ({standing:?}) and is lost"));
             }
@@ -210,14 +213,8 @@ impl Expectation {
         }
         match metadata.iter().find(|number| !self.metadata.contains_key(number)) {
             Some(number) => Err(format!("metadata {number} was never written, or was lost before")),
-            None => Ok(()),
+            None => Ok(sure),
         }
-    }
-
-    /// How many messages must be there.
-    pub(crate) fn sure(&self, end: End) -> usize {
-        let sure = |(_, standing): &&(Message, Standing)| standing.is_sure(end);
-        self.messages.values().filter(sure).count()
     }
 }
 

@@ -5,14 +5,19 @@
     reason = "a command line tool talks to its user"
 )]
 
+mod bit_flips;
 mod crash_states;
 mod examine;
 mod fates;
 mod history;
 mod messages;
+#[cfg(feature = "museum")]
+mod museum;
 mod scan;
+mod store;
 mod workload;
 
+use bit_flips::{FlipId, Flips};
 use clap::{Parser, Subcommand};
 use crash_states::{Disks, StateId, Totals};
 use std::process::ExitCode;
@@ -47,11 +52,37 @@ enum Check {
         #[arg(long)]
         jobs: Option<usize>,
     },
+    /// Harm a store anywhere, at rest and while it is open, and read everything.
+    BitFlips {
+        /// Flips to make, at least.
+        #[arg(long, default_value_t = 2_000)]
+        flips: u64,
+        /// The first seed.
+        #[arg(long, default_value_t = 0)]
+        from: u64,
+        /// Only this flip, SEED:NUMBER, as a failure names it.
+        #[arg(long)]
+        replay: Option<FlipId>,
+        /// Threads; all cores without it.
+        #[arg(long)]
+        jobs: Option<usize>,
+    },
+    /// Plant old bugs in the engine and find each.
+    #[cfg(feature = "museum")]
+    Museum {
+        /// Seeds that each check may take for one bug.
+        #[arg(long, default_value_t = 16)]
+        seeds: u64,
+    },
 }
 
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().check {
         Check::CrashStates { replay: Some(id), .. } => replay(id),
+        Check::BitFlips { replay: Some(id), .. } => replay_flip(id),
+        Check::BitFlips { flips, from, jobs, .. } => bit_flips(flips, from, jobs.unwrap_or_else(cores)),
+        #[cfg(feature = "museum")]
+        Check::Museum { seeds } => museum::run(seeds),
         Check::CrashStates { states, from, jobs, .. } => crash_states(states, from, jobs.unwrap_or_else(cores)),
     };
     match outcome {
@@ -129,10 +160,62 @@ fn per_second(count: u64, seconds: f64) -> f64 {
     f64::from(u32::try_from(count).unwrap_or(u32::MAX)) / seconds.max(0.001)
 }
 
-/// Takes seed after seed on all threads until `done`.
+fn replay_flip(id: FlipId) -> Result<(), String> {
+    let flips = bit_flips::run_seed(id.seed, Some(id.number));
+    match flips.failures.first() {
+        Some(failure) => Err(failure.clone()),
+        None if flips.count() == 0 => Err(format!("there is no flip {id}")),
+        None => {
+            println!("flip {id}: nothing wrong, {:?}", flips.outcomes);
+            Ok(())
+        }
+    }
+}
+
+fn bit_flips(flips: u64, from: u64, jobs: usize) -> Result<(), String> {
+    let started = Instant::now();
+    let done = |found: &Flips| found.count() >= flips || found.failures.len() >= FAILURES_MAX;
+    let found = run_all(from, jobs, |seed| bit_flips::run_seed(seed, None), Flips::add, done);
+    let seconds = started.elapsed().as_secs_f64();
+    println!(
+        "{} flips in {} stores in {seconds:.1} s ({:.0} a second, {jobs} threads): {:?}",
+        found.count(),
+        found.seeds,
+        per_second(found.count(), seconds),
+        found.kinds,
+    );
+    println!(
+        "what came of them: {:?}; {} messages served as they were sent, {} refused with an error, 0 wrong; {} failures",
+        found.outcomes,
+        found.served,
+        found.refused,
+        found.failures.len(),
+    );
+    for failure in &found.failures {
+        println!("FAILED {failure}");
+    }
+    if found.failures.is_empty() {
+        Ok(())
+    } else {
+        Err("to repeat one flip: cargo xtask bit-flips --replay SEED:NUMBER".to_owned())
+    }
+}
+
 fn run_seeds(from: u64, jobs: usize, disks: Disks, done: impl Fn(&Totals) -> bool + Sync) -> Totals {
+    let run = |seed| crash_states::run_seed(seed, disks, None);
+    run_all(from, jobs, run, Totals::add, done)
+}
+
+/// Takes seed after seed on all threads until `done`.
+fn run_all<T: Default + Send>(
+    from: u64,
+    jobs: usize,
+    run: impl Fn(u64) -> T + Sync,
+    add: impl Fn(&mut T, T) + Sync,
+    done: impl Fn(&T) -> bool + Sync,
+) -> T {
     let next = AtomicU64::new(from);
-    let totals = Mutex::new(Totals::default());
+    let totals = Mutex::new(T::default());
     std::thread::scope(|threads| {
         for _ in 0..jobs {
             threads.spawn(|| {
@@ -141,9 +224,9 @@ fn run_seeds(from: u64, jobs: usize, disks: Disks, done: impl Fn(&Totals) -> boo
                         return;
                     }
                     let seed = next.fetch_add(1, Ordering::Relaxed);
-                    let of_seed = crash_states::run_seed(seed, disks, None);
+                    let of_seed = run(seed);
                     if let Ok(mut totals) = totals.lock() {
-                        totals.add(of_seed);
+                        add(&mut totals, of_seed);
                     }
                 }
             });

@@ -51,6 +51,8 @@ pub(crate) fn queues(disk: &DiskImage, min: u64, end: u64) -> Result<BTreeMap<Qu
                 MAGIC_META if record.get(24..26) == Some(&KIND_DELETE_TOPIC) => {
                     queues.retain(|(topic, _), _| Some(TOPICS[*topic].as_bytes()) != record.get(32..));
                 }
+                // The rest of the segment is a blank record, which a power cut may have taken: the seal before it counts.
+                MAGIC_SEAL if record.get(8..10) == Some(&[0, 1]) => break,
                 MAGIC_META | MAGIC_SEAL | MAGIC_BLANK => {}
                 _ => return Err(format!("no record begins at {position}, the log ends at {end}")),
             }
@@ -58,4 +60,40 @@ pub(crate) fn queues(disk: &DiskImage, min: u64, end: u64) -> Result<BTreeMap<Qu
         }
     }
     Ok(queues)
+}
+
+/// A batch of the log: its first byte, its seal's, and the byte behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) struct Batch {
+    pub(crate) start: u64,
+    pub(crate) seal: u64,
+    pub(crate) end: u64,
+}
+
+/// The batches of a sound log between two positions.
+pub(crate) fn batches(disk: &DiskImage, min: u64, end: u64) -> Vec<Batch> {
+    let mut found = Vec::new();
+    for (base, path) in segments(disk) {
+        let bytes = disk.file(&path).unwrap_or_default();
+        let mut at = usize::try_from(min.saturating_sub(base)).unwrap_or(0).min(bytes.len());
+        let mut start = base + at as u64;
+        while base + (at as u64) < end
+            && let Some((size, magic)) = decode_size_and_magic(&bytes[at..])
+            && let Ok(size) = usize::try_from(size)
+            && size >= 8
+        {
+            let position = base + at as u64;
+            at += size;
+            if magic == MAGIC_SEAL {
+                let end = base + at as u64;
+                found.push(Batch {
+                    start,
+                    seal: position,
+                    end,
+                });
+                start = end;
+            }
+        }
+    }
+    found
 }
