@@ -380,6 +380,10 @@ impl Inner {
                     max: CANDIDATES_MAX,
                 })
                 .await;
+            if !keys.missing().is_empty() {
+                // A run turned out damaged; what it held is indexed again from the log.
+                self.wakes.upkeep.notify_one();
+            }
             let Some(&last) = candidates.last() else { break };
             below = last;
             for position in candidates {

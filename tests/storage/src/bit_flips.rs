@@ -319,7 +319,7 @@ impl Look {
     fn recognise(&self, record: &[u8]) -> Result<&Message, String> {
         let found = self.store.records.iter().find(|(_, bytes)| bytes.as_slice() == record);
         let number = found.map(|(number, _)| number).ok_or("WRONG BYTES are served")?;
-        Ok(&self.store.contents.messages[number])
+        Ok(&self.store.in_log[number])
     }
 
     async fn by_queue(&self, shard: &Shard, outcome: &mut Outcome) -> Result<(), String> {
@@ -342,7 +342,7 @@ impl Look {
                         for record in result.records.iter().flat_map(|part| Records::new(part)) {
                             let record = record.map_err(|error| format!("WRONG BYTES are served: {error}"))?;
                             let message = self.recognise(record.bytes)?;
-                            if message.queue != queue || !(next..result.next.0).contains(&message.offset) {
+                            if expected.get(&message.offset) != Some(&message) {
                                 return Err(format!("{queue:?} at {next} gives {message:?}"));
                             }
                             seen.insert(message.offset);

@@ -236,7 +236,7 @@ fn compare(
     contents: &Contents,
 ) -> Result<BTreeMap<QueueName, Vec<Message>>, String> {
     check_positions(&shard.stats(), recovered)?;
-    let scanned = scan::queues(disk, contents.min, contents.end)?;
+    let scanned = scan::scan(disk, contents.min, contents.end)?.queues;
     for queue in all_queues() {
         let read = contents.messages.values().filter(|message| message.queue == queue);
         let mut read: Vec<Message> = read.copied().collect();

@@ -25,9 +25,18 @@ pub(crate) fn segments(disk: &DiskImage) -> Vec<(u64, PathBuf)> {
     files.collect()
 }
 
-/// The messages of every queue between two positions of the log, in order.
-pub(crate) fn queues(disk: &DiskImage, min: u64, end: u64) -> Result<BTreeMap<QueueName, Vec<Message>>, String> {
-    let mut queues: BTreeMap<QueueName, Vec<Message>> = BTreeMap::new();
+/// What is between two positions of a log.
+#[derive(Debug, Default)]
+pub(crate) struct Scan {
+    /// The messages of every queue, in order.
+    pub(crate) queues: BTreeMap<QueueName, Vec<Message>>,
+    /// Messages whose topic was deleted after them: in no queue, but still found by key and position.
+    pub(crate) of_deleted_topics: Vec<Message>,
+}
+
+/// Reads a sound log.
+pub(crate) fn scan(disk: &DiskImage, min: u64, end: u64) -> Result<Scan, String> {
+    let mut found = Scan::default();
     for (base, path) in segments(disk) {
         let bytes = disk.file(&path).unwrap_or_default();
         let mut at = usize::try_from(min.saturating_sub(base)).unwrap_or(0).min(bytes.len());
@@ -46,10 +55,12 @@ pub(crate) fn queues(disk: &DiskImage, min: u64, end: u64) -> Result<BTreeMap<Qu
                     if message.position != position {
                         return Err(format!("{message:?} lies at {position}"));
                     }
-                    queues.entry(message.queue).or_default().push(message);
+                    found.queues.entry(message.queue).or_default().push(message);
                 }
                 MAGIC_META if record.get(24..26) == Some(&KIND_DELETE_TOPIC) => {
-                    queues.retain(|(topic, _), _| Some(TOPICS[*topic].as_bytes()) != record.get(32..));
+                    let deleted = |topic: usize| Some(TOPICS[topic].as_bytes()) == record.get(32..);
+                    let gone = found.queues.extract_if(.., |(topic, _), _| deleted(*topic));
+                    found.of_deleted_topics.extend(gone.flat_map(|(_, messages)| messages));
                 }
                 // The rest of the segment is a blank record, which a power cut may have taken: the seal before it counts.
                 MAGIC_SEAL if record.get(8..10) == Some(&[0, 1]) => break,
@@ -59,7 +70,7 @@ pub(crate) fn queues(disk: &DiskImage, min: u64, end: u64) -> Result<BTreeMap<Qu
             at += size;
         }
     }
-    Ok(queues)
+    Ok(found)
 }
 
 /// A batch of the log: its first byte, its seal's, and the byte behind.

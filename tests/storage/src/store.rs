@@ -20,6 +20,8 @@ pub(crate) struct Store {
     pub(crate) disk: DiskImage,
     pub(crate) options: StoreOptions,
     pub(crate) contents: Contents,
+    /// By number: every message of the log, those of deleted topics too.
+    pub(crate) in_log: BTreeMap<u32, Message>,
     /// By number: a message's record, byte for byte.
     pub(crate) records: BTreeMap<u32, Vec<u8>>,
     pub(crate) batches: Vec<Batch>,
@@ -49,9 +51,12 @@ pub(crate) fn make(seed: u64) -> Result<Store, String> {
         examined.left.killed()
     };
     let contents = examined.contents;
-    let records = contents.messages.values().map(|message| record(&disk, message));
+    let mut in_log = scan::scan(&disk, contents.min, contents.end)?.of_deleted_topics;
+    in_log.extend(contents.messages.values());
+    let records = in_log.iter().map(|message| record(&disk, message));
     Ok(Store {
         records: records.collect::<Result<_, String>>()?,
+        in_log: in_log.into_iter().map(|message| (message.number, message)).collect(),
         batches: scan::batches(&disk, contents.min, contents.end),
         disk,
         options,
