@@ -212,9 +212,13 @@ impl SegmentedLog {
             cut.map_err(Error::io("cut", &segment.path))?;
             file.sync_data().await.map_err(Error::io("sync", &segment.path))?;
         }
-        file::sync_directory(&self.directory)
-            .await
-            .map_err(Error::io("sync the directory", &self.directory))
+        self.sync_names().await
+    }
+
+    /// Makes durable which segments there are.
+    pub(crate) async fn sync_names(&self) -> Result<(), Error> {
+        let synced = file::sync_directory(&self.directory).await;
+        synced.map_err(Error::io("sync the directory", &self.directory))
     }
 
     /// Deletes the segment that begins at `base`.

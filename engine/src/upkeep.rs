@@ -4,8 +4,9 @@
 //! P, indexes made durable, then the file. Tails of queues that were in no page at the checkpoint before are written now, so a
 //! restart walks over two intervals at most.
 //!
-//! Order of a deletion: min moves up in memory, so that no reader starts there; the indexes forget what lies below; the file
-//! goes. A crash in between leaves a file that is deleted at the next round: min is where the first file begins.
+//! Order of a deletion: min moves up in memory, so that no reader starts there; the files go, durably; the indexes forget what
+//! lies below. A crash in between leaves entries that the next start drops: min is where the first file begins. The other way
+//! round it would leave messages that one index has and another has not.
 
 use crate::checkpoint::Checkpoint;
 use crate::error::{AppendError, Error};
@@ -352,15 +353,16 @@ impl Inner {
         }
         let Some((last, min)) = last else { return Ok(0) };
         self.positions.min.set(min);
-        self.queues.drop_below(min).await?;
-        if let Some(keys) = &self.keys {
-            keys.drop_below(min).await?;
-        }
         self.cold.borrow_mut().remove_where(|start| start < min);
         let gone: Vec<u64> = bases.into_iter().filter(|base| *base <= last).collect();
         for base in &gone {
             tracing::info!(shard = self.id.get(), segment = base, "segment deleted");
             self.log.remove(*base).await?;
+        }
+        self.log.sync_names().await?;
+        self.queues.drop_below(min).await?;
+        if let Some(keys) = &self.keys {
+            keys.drop_below(min).await?;
         }
         Ok(gone.len())
     }
