@@ -6,6 +6,7 @@
 
 mod append;
 mod checkpoint;
+mod cold;
 pub mod consume_queue;
 mod control_record;
 mod error;
@@ -18,10 +19,13 @@ mod log_writer;
 mod message;
 mod options;
 mod page_cache;
+#[doc(hidden)]
+pub mod planted;
 mod read;
 mod reader;
 mod recovery;
 mod replica;
+mod scrub;
 mod segmented_log;
 mod shard;
 mod spare_segments;
@@ -32,6 +36,7 @@ mod tail_cache;
 #[cfg(test)]
 mod tests;
 mod upkeep;
+mod verified;
 mod writer;
 
 pub use consume_queue::{Entry, QueueSlot};

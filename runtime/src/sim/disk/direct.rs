@@ -8,6 +8,7 @@ use super::{Disk, Pending, PendingKind, SECTOR, disk_error};
 use crate::sim::NodeId;
 use crate::sim::fault::FaultKind;
 use crate::sim::world::World;
+use bytes::Bytes;
 use std::io;
 
 impl Disk {
@@ -35,7 +36,7 @@ impl Disk {
         }
         file.pending.push(Pending {
             change,
-            kind: PendingKind::Write(position, bytes.to_vec()),
+            kind: PendingKind::Write(position, Bytes::copy_from_slice(bytes)),
         });
         Ok(change)
     }
