@@ -40,6 +40,8 @@ pub struct Turn {
     pub key: Option<u64>,
     /// When it is due.
     pub due: Instant,
+    /// When it goes out.
+    pub now: Instant,
 }
 
 /// Makes requests for the senders of one event loop.

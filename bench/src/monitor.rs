@@ -146,8 +146,8 @@ impl Display {
 
     fn show(&mut self, number: u32, tally: &Tally) {
         if let Some(bar) = &self.bar {
-            bar.set_position(u64::from(number) + 1);
             bar.set_message(line(tally, self.interval));
+            bar.set_position(u64::from(number) + 1);
         }
         let Some(every) = self.every else { return };
         self.since.add(tally);
@@ -188,7 +188,9 @@ fn live(name: String, interval: Duration, expected: Option<Duration>) -> Progres
         "{prefix} {spinner} {elapsed_precise} {msg}"
     };
     bar.set_style(ProgressStyle::with_template(template).expect("the template is a constant"));
-    bar.with_prefix(name).with_message("warming up")
+    let bar = bar.with_prefix(name).with_message("warming up");
+    bar.tick();
+    bar
 }
 
 /// Rate, p99 and failures of a span.

@@ -228,8 +228,9 @@ impl Work {
                 sender,
                 key,
                 due: now,
+                now,
             };
-            if let Some(request) = self.start(route, turn, now) {
+            if let Some(request) = self.start(route, turn) {
                 self.finish(request).await;
             }
             number += 1;
@@ -291,8 +292,9 @@ impl Work {
             sender: all.index as u64,
             key: key.map(|number| all.key(number)),
             due,
+            now,
         };
-        if let Some(request) = self.start(route, turn, now) {
+        if let Some(request) = self.start(route, turn) {
             let work = Rc::clone(self);
             runtime::spawn(async move { work.finish(request).await });
         }
@@ -302,8 +304,8 @@ impl Work {
         }
     }
 
-    fn start(&self, route: &Route, turn: Turn, now: Instant) -> Option<Request> {
-        match self.try_start(route, turn, now) {
+    fn start(&self, route: &Route, turn: Turn) -> Option<Request> {
+        match self.try_start(route, turn) {
             Ok(request) => {
                 self.senders.under_way.set(self.senders.under_way.get() + 1);
                 Some(request)
@@ -315,7 +317,7 @@ impl Work {
         }
     }
 
-    fn try_start(&self, route: &Route, turn: Turn, now: Instant) -> Result<Request, RequestError> {
+    fn try_start(&self, route: &Route, turn: Turn) -> Result<Request, RequestError> {
         let connection = route.lane.connection();
         let mut composer = self.senders.composer.borrow_mut();
         let composed = composer
@@ -335,7 +337,7 @@ impl Work {
         Ok(Request {
             answer,
             due: turn.due,
-            sent: now,
+            sent: turn.now,
             messages: composed.messages,
             bytes: composed.bytes,
             mark,
@@ -365,7 +367,7 @@ impl Work {
         }
         drop(recorder);
         if let (Some(mark), Some(stamps)) = (request.mark, &mut self.senders.composer.borrow_mut().stamps) {
-            stamps.answered(mark, answered.as_ref().ok());
+            stamps.answered(mark, now, answered.as_ref().ok());
         }
         self.senders.under_way.set(self.senders.under_way.get() - 1);
         self.senders.freed.notify_one();

@@ -1,7 +1,7 @@
 //! Following every message: what was acknowledged against what can be read, by the queue checker.
 //!
 //! While messages are sent, each body carries who sent it, its number and a checksum over all of it, and a ledger keeps what
-//! was answered: some 50 bytes a message. When the run is over, every queue is read from where it ended before the run to
+//! was answered: 32 bytes a message. When the run is over, every queue is read from where it ended before the run to
 //! where it ends now, and the checker compares. Nobody else may send to the topics meanwhile.
 
 use crate::compose::{DUE_SIZE, Turn};
@@ -9,12 +9,11 @@ use crate::consume::all_queues;
 use crate::error::Error;
 use crate::options::Options;
 use crate::run::no_files;
-use bytes::{BufMut, Bytes, BytesMut};
+use bytes::Bytes;
 use checker::body::{self, name_checksum};
 use checker::{Cause, History, Identity, MessageId, Outcome, Poll, QueueIndex, ReaderIndex, Report, Target};
 use client::{Client, PullConsumer, PullOptions, RouteQueue, SendStatus};
 use protocol::frame::Frame;
-use protocol::header::send::SendResponse;
 use protocol::message::record::Records;
 use runtime::Instant;
 use runtime::collections::{HashMap, hash_map};
@@ -60,14 +59,42 @@ impl QueueName {
 struct Sent {
     began_ns: u64,
     ended_ns: u64,
-    /// `None` until it is acknowledged.
-    queue_offset: Option<u64>,
+    /// [`UNKNOWN`] until it is acknowledged.
+    queue_offset: u64,
     /// Number of its queue in the ledger.
     queue: u32,
     sharding_key: u32,
 }
 
 const NO_KEY: u32 = u32::MAX;
+const UNKNOWN: u64 = u64::MAX;
+/// Messages in a page of the ledger: one that grows as a whole would be copied again and again while the run is measured.
+const PAGE: usize = 8192;
+
+/// The ledger's messages by their numbers.
+#[derive(Debug, Default)]
+struct Pages(Vec<Vec<Sent>>);
+
+impl Pages {
+    fn push(&mut self, sent: Sent) {
+        match self.0.last_mut().filter(|page| page.len() < PAGE) {
+            Some(page) => page.push(sent),
+            None => {
+                let mut page = Vec::with_capacity(PAGE);
+                page.push(sent);
+                self.0.push(page);
+            }
+        }
+    }
+
+    fn len(&self) -> usize {
+        self.0.last().map_or(0, |last| (self.0.len() - 1) * PAGE + last.len())
+    }
+
+    fn get_mut(&mut self, number: usize) -> Option<&mut Sent> {
+        self.0.get_mut(number / PAGE)?.get_mut(number % PAGE)
+    }
+}
 
 /// A request under way: its messages are neighbours in the ledger.
 #[derive(Clone, Copy, Debug)]
@@ -81,7 +108,7 @@ pub struct Mark {
 pub struct Stamps {
     producer: u32,
     run: u64,
-    sent: Vec<Sent>,
+    sent: Pages,
     /// Messages that were given to a request already.
     taken: usize,
     queues: Vec<(QueueName, u32)>,
@@ -93,7 +120,7 @@ pub struct Stamps {
 #[derive(Debug)]
 pub struct Ledger {
     producer: u32,
-    sent: Vec<Sent>,
+    sent: Pages,
     queues: Vec<(QueueName, u32)>,
 }
 
@@ -113,7 +140,7 @@ impl Stamps {
         Stamps {
             producer,
             run,
-            sent: Vec::new(),
+            sent: Pages::default(),
             taken: 0,
             queues: Vec::new(),
             known: hash_map(),
@@ -135,9 +162,9 @@ impl Stamps {
             properties: 0,
         };
         self.sent.push(Sent {
-            began_ns: Instant::now().as_nanos(),
+            began_ns: turn.now.as_nanos(),
             ended_ns: 0,
-            queue_offset: None,
+            queue_offset: UNKNOWN,
             queue: number,
             sharding_key: sharding_key.unwrap_or(NO_KEY),
         });
@@ -145,10 +172,11 @@ impl Stamps {
         let (run_part, due_part) = due.split_at_mut(DUE_SIZE / 2);
         run_part.copy_from_slice(&self.run.to_be_bytes());
         due_part.copy_from_slice(&turn.due.as_nanos().to_be_bytes());
-        let mut head = BytesMut::with_capacity(Stamps::SIZE_MIN);
-        head.put_slice(&body::header(&identity, &[&due, tail]));
-        head.put_slice(&due);
-        head.freeze()
+        let mut head = [0; Stamps::SIZE_MIN];
+        let (header_part, rest) = head.split_at_mut(body::HEADER_BYTES);
+        header_part.copy_from_slice(&body::header(&identity, &[&due, tail]));
+        rest.copy_from_slice(&due);
+        Bytes::copy_from_slice(&head)
     }
 
     fn number_of(&mut self, queue: &RouteQueue) -> u32 {
@@ -171,19 +199,16 @@ impl Stamps {
     }
 
     /// A request was answered. Without `SEND_OK` nobody can know whether its messages are stored.
-    pub fn answered(&mut self, mark: Mark, answer: Option<&Frame>) {
-        let ended_ns = Instant::now().as_nanos();
+    pub fn answered(&mut self, mark: Mark, now: Instant, answer: Option<&Frame>) {
         let stored = answer.filter(|answer| SendStatus::of(answer.response_code()) == Some(SendStatus::Ok));
-        let Some(Ok(stored)) = stored.map(|answer| SendResponse::decode(answer.ext())) else {
-            return;
-        };
-        let Ok(first_offset) = u64::try_from(stored.queue_offset) else {
-            return;
-        };
-        let messages = self.sent.iter_mut().skip(mark.first).take(mark.count);
-        for (place, sent) in messages.enumerate() {
-            sent.queue_offset = Some(first_offset + place as u64);
-            sent.ended_ns = ended_ns;
+        // Of all the fields only this one is needed, and reading all costs as much as the checksum.
+        let offset = stored.and_then(|answer| answer.ext().get("queueOffset")?.into_cow().parse::<u64>().ok());
+        let Some(first_offset) = offset else { return };
+        for place in 0..mark.count {
+            if let Some(sent) = self.sent.get_mut(mark.first + place) {
+                sent.queue_offset = first_offset + place as u64;
+                sent.ended_ns = now.as_nanos();
+            }
         }
     }
 
@@ -205,7 +230,7 @@ impl Ledger {
             .iter()
             .map(|(name, _topic)| name.in_history(history))
             .collect();
-        for (sequence, sent) in self.sent.into_iter().enumerate() {
+        for (sequence, sent) in self.sent.0.into_iter().flatten().enumerate() {
             let id = MessageId {
                 producer: self.producer,
                 sequence: sequence as u64,
@@ -215,7 +240,8 @@ impl Ledger {
             };
             let key = (sent.sharding_key != NO_KEY).then_some(sent.sharding_key);
             history.send_began(id, sent.began_ns, Target::Queue(queue), key);
-            if let Some(queue_offset) = sent.queue_offset {
+            if sent.queue_offset != UNKNOWN {
+                let queue_offset = sent.queue_offset;
                 let outcome = Outcome::Acknowledged { queue, queue_offset };
                 history.send_ended(id, sent.ended_ns, outcome);
             }

@@ -224,7 +224,8 @@ impl Summary {
             caught_up_after_seconds: measured.caught_up_after,
             latency_ms: LatencyMs::of(measured.headline(total)),
             response_ms: LatencyMs::of_any(&total.response),
-            service_ms: LatencyMs::of_any(&total.service),
+            // In a closed loop it is the response time.
+            service_ms: LatencyMs::of_any(&total.service).filter(|_service| options.pace.rate > 0.0),
             delivery_ms: LatencyMs::of_any(&total.delivery),
             generator_fell_behind: lag.is_some_and(|lag| lag.p99 > LAG_MAX_MS),
             generator_lag_ms: lag,

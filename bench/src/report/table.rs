@@ -80,9 +80,7 @@ fn latencies(text: &mut String, summary: &Summary) {
         .iter()
         .filter_map(|(name, of)| Some((*name, of.as_ref()?)))
         .collect();
-    // In a closed loop, response and service time are the same.
-    let closed = summary.rate <= 0.0 && summary.delivery_ms.is_none();
-    if known.len() < 2 || closed {
+    if known.len() < 2 {
         return;
     }
     let head = ["mean", "p50", "p90", "p99", "p99.9", "p99.99", "max"].map(|name| format!("{name:>10}"));
