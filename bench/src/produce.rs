@@ -1,4 +1,4 @@
-//! Sending.
+//! Sending: the senders of each event loop.
 //!
 //! Closed loop: each connection has `depth` senders, and a sender's next message goes when the answer to the last has come.
 //! On a schedule: what is due goes out at once, over the connections in turn, as long as fewer requests are under way than

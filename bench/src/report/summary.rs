@@ -14,7 +14,7 @@ use std::collections::BTreeMap;
 use std::time::Duration;
 
 /// The generator fell behind when one in a hundred of its sends came later than this after it could.
-const LAG_MAX_MS: f64 = 1.0;
+pub const LAG_MAX_MS: f64 = 1.0;
 /// The generator is at its limit when it uses more than this share of its event loops' CPUs.
 const BUSY_MAX: f64 = 0.9;
 

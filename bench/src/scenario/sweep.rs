@@ -8,7 +8,7 @@ use crate::error::Error;
 use crate::measure::{number, percentile_ms};
 use crate::options::Options;
 use crate::report::Entry;
-use crate::report::summary::value;
+use crate::report::summary::{LAG_MAX_MS, value};
 use crate::slo::Slo;
 use serde::Serialize;
 use std::fmt::Write;
@@ -157,8 +157,11 @@ fn step(entry: &Entry, objectives: &[Slo]) -> Step {
     let total = &measured.total;
     let (rate, answered) = (entry.options.pace.rate, measured.rate());
     let missed = objectives.iter().find(|slo| !slo.is_met_by(value(slo, measured)));
+    let late = percentile_ms(&total.lag, 99.0) > LAG_MAX_MS;
     let why = if let Some(slo) = missed {
-        Some(format!("misses {slo}"))
+        // A knee of the generator must not be taken for one of the broker.
+        let whose = if late { ", though the generator itself was late" } else { "" };
+        Some(format!("misses {slo}{whose}"))
     } else if total.errors() > 0 {
         Some(format!("{} errors", total.errors()))
     } else if answered < KEPT_UP * rate {
