@@ -218,3 +218,100 @@ fn due_at(bytes: &[u8], run: u64) -> Option<u64> {
     let (of_run, due) = ((both >> 64) as u64, both as u64);
     (of_run == run).then_some(due)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use clap::{Args, FromArgMatches};
+    use protocol::message::batch::BatchItems;
+
+    fn composer(line: &str, stamps: Option<Stamps>) -> Composer {
+        let command = Options::augment_args(clap::Command::new("mqbench").no_binary_name(true));
+        let options = Options::from_arg_matches(&command.get_matches_from(line.split_whitespace())).unwrap();
+        Composer::new(&options, 0, Some(77), stamps)
+    }
+
+    fn topics(count: usize) -> Vec<Vec<RouteQueue>> {
+        let queue = |topic, queue_id| RouteQueue {
+            topic: format!("T{topic}").into(),
+            broker_name: "b".into(),
+            queue_id,
+        };
+        (0..count)
+            .map(|topic| (0..4).map(|queue_id| queue(topic, queue_id)).collect())
+            .collect()
+    }
+
+    fn turn(number: u64, key: Option<u64>) -> Turn {
+        let now = Instant::now();
+        Turn {
+            number,
+            sender: 0,
+            key,
+            due: now,
+            now,
+        }
+    }
+
+    #[test]
+    fn every_queue_of_every_topic_has_its_turn() {
+        let topics = topics(3);
+        let mut composer = composer("--topics 3", None);
+        let mut seen = std::collections::BTreeSet::new();
+        for number in 0..12 {
+            seen.insert(composer.compose(&topics, turn(number, None)).unwrap().queue.clone());
+        }
+        assert_eq!(seen.len(), 12);
+    }
+
+    #[test]
+    fn a_sharding_key_keeps_its_queue_and_stands_in_the_properties() {
+        let topics = topics(1);
+        let mut composer = composer(
+            "--ordered-keys 10 --keys 5 --tags 3 --property-size 9 --delay-level 4",
+            None,
+        );
+        let queues = [0, 1, 2].map(|number| {
+            let composed = composer.compose(&topics, turn(number, Some(6))).unwrap();
+            composed.queue.queue_id
+        });
+        assert_eq!(queues, [2, 2, 2]);
+        let property = |name| properties::get(composer.properties(), name);
+        assert_eq!(property(names::SHARDING_KEY), Some("shard6"));
+        assert_eq!(
+            (property(names::TAGS), property(names::DELAY)),
+            (Some("tag2"), Some("4"))
+        );
+        assert!(property(names::KEYS).unwrap().starts_with("key"));
+        assert_eq!(property("extra"), Some("xxxxxxxxx"));
+    }
+
+    #[test]
+    fn a_reader_finds_when_a_message_was_due_followed_or_not() {
+        for stamps in [None, Some(Stamps::new(77, 0))] {
+            let turn = turn(0, None);
+            let mut composer = composer("--size 100", stamps);
+            let topics = topics(1);
+            let composed = composer.compose(&topics, turn).unwrap();
+            let body = composed.body.concat();
+            assert_eq!(body.len(), 100);
+            assert_eq!(due_of(&body, 77), Some(turn.due.as_nanos()));
+            assert_eq!(due_of(&body, 78), None, "another run's message");
+        }
+    }
+
+    #[test]
+    fn a_batch_holds_as_many_messages_of_the_sizes_that_were_asked_for() {
+        let mut composer = composer("--batch 7 --size 20..30", None);
+        let topics = topics(1);
+        let composed = composer.compose(&topics, turn(0, None)).unwrap();
+        assert_eq!(composed.messages, 7);
+        let items = BatchItems::new(&composed.body[0]).collect_all().unwrap();
+        assert_eq!(items.len(), 7);
+        assert!(items.iter().all(|item| (20..=30).contains(&item.body.len())));
+        assert_eq!(
+            items.iter().map(|item| item.body.len() as u64).sum::<u64>(),
+            composed.bytes
+        );
+    }
+}

@@ -118,6 +118,45 @@ fn delivery_counts_from_when_a_message_was_due_and_nothing_stays_unread() {
     assert_eq!(measured.headline(total).max(), total.delivery.max());
 }
 
+/// Others read these keys; and a page that needs the network is none that can be kept.
+#[test]
+fn files_hold_what_their_readers_look_for() {
+    let fake = Fake::start(2, Faults::default());
+    let folder = tempfile::tempdir().unwrap();
+    let path = |name: &str| folder.path().join(name).display().to_string();
+    let [json, html, hlog, hgrm] = ["a.json", "a.html", "a.hlog", "a.hgrm"].map(path);
+    let line = format!(
+        "--rate 200 --duration 1 --warmup 0 --connections 2 --label x --json {json} --html {html} --hlog {hlog} --hgrm {hgrm}"
+    );
+    let options = options(&fake, &line);
+    publish(&measure(Mode::Produce, &options).unwrap(), &options.output).unwrap();
+    let read = |path: &str| std::fs::read_to_string(path).unwrap();
+    let result: serde_json::Value = serde_json::from_str(&read(&json)).unwrap();
+    for key in [
+        "/messages_per_second",
+        "/latency_ms/p50",
+        "/latency_ms/p99",
+        "/latency_ms/p99.9",
+        "/latency_ms/max",
+        "/errors",
+        "/size",
+        "/origin/machine/kernel",
+        "/origin/commit",
+    ] {
+        assert!(
+            result.pointer(key).is_some_and(|value| !value.is_null()),
+            "{key} is missing in {result}"
+        );
+    }
+    assert!(result.get("server_cpu_seconds_per_million").is_some(), "{result}");
+    let page = read(&html);
+    assert!(page.contains("<svg") && page.contains("prefers-color-scheme:dark"));
+    for outside in ["http:", "https:", "<script", "<link", "url(", "@import"] {
+        assert!(!page.contains(outside), "the page has {outside}");
+    }
+    assert!(read(&hlog).contains("Tag=response,") && read(&hgrm).contains("#[Max "));
+}
+
 /// What following all of so many messages shows, sent in batches of 100 to two queues.
 fn verdict(quantity: u64, faults: Faults) -> Verdict {
     let fake = Fake::start(2, faults);

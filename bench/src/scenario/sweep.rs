@@ -160,7 +160,11 @@ fn step(entry: &Entry, objectives: &[Slo]) -> Step {
     let late = percentile_ms(&total.lag, 99.0) > LAG_MAX_MS;
     let why = if let Some(slo) = missed {
         // A knee of the generator must not be taken for one of the broker.
-        let whose = if late { ", though the generator itself was late" } else { "" };
+        let whose = if late {
+            ", though the generator itself was late"
+        } else {
+            ""
+        };
         Some(format!("misses {slo}{whose}"))
     } else if total.errors() > 0 {
         Some(format!("{} errors", total.errors()))
