@@ -1,196 +1,242 @@
 //! Reading: every queue has one pull after the other, on connections that the queues share.
 //!
-//! Latency of a message is the time from its birth at the producer to its arrival here, by the wall clocks of both.
+//! Delivery time of a message that this run sent counts from when it was due, by our own clock; of any other message from
+//! its birth, by the wall clocks of both machines.
 
-use crate::measure::{Measured, Recorder};
-use crate::produce::{Plan, connect, no_files, run_loops};
-use crate::route::{self, Queue, Use};
-use crate::workload::Options;
-use bytes::Bytes;
-use protocol::frame::Frame;
-use protocol::header::Header;
-use protocol::header::offset::{GetMaxOffsetRequest, GetMaxOffsetResponse, GetMinOffsetRequest, GetMinOffsetResponse};
-use protocol::header::pull::{PullHeader, PullResponse, pull_flag};
-use protocol::header_writer::HeaderWriter;
+use crate::compose::due_of;
+use crate::error::Error;
+use crate::lane::{Lane, limits};
+use crate::measure::Recorder;
+use crate::run::{ANSWERS_LIMIT, Clock, Shared};
+use client::{Admin, Client, PullConsumer, PullOptions, PullStatus, RouteQueue};
 use protocol::message::record::Records;
-use protocol::request_code::RequestCode;
-use protocol::response_code::ResponseCode;
-use remoting::{Connection, Connections, Limits};
+use remoting::Connections;
 use runtime::Instant;
-use runtime::core::run_here;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
+use std::sync::atomic::Ordering;
 use std::time::Duration;
 
 /// How long the broker may hold a pull.
-const HOLD_MS: i64 = 1_000;
-const LIMIT: Duration = Duration::from_secs(10);
-const GROUP: &str = "mqbench-consumer";
+const HOLD: Duration = Duration::from_secs(1);
+/// Pause after a pull that failed.
+const PAUSE: Duration = Duration::from_millis(100);
 
-/// Reads, and tells what was measured.
+/// Where reading begins.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum ReadFrom {
+    /// At the next message.
+    End,
+    /// At the oldest message.
+    Begin,
+    /// At the oldest message, and the run ends when what was there at its begin is read.
+    Backlog,
+}
+
+/// The readers of one event loop.
+#[derive(Debug)]
+pub struct Readers {
+    shared: Arc<Shared>,
+    consumer: PullConsumer,
+    options: PullOptions,
+    queues: Vec<Source>,
+}
+
+/// A queue to be read.
+#[derive(Debug)]
+struct Source {
+    queue: RouteQueue,
+    address: String,
+    lane: Rc<Lane>,
+    from: i64,
+    /// End of the backlog, if there is one to be read.
+    until: Option<i64>,
+}
+
+impl Readers {
+    /// Finds the queues of one event loop, their offsets, and opens their connections.
+    ///
+    /// # Errors
+    /// When there is no queue or no connection.
+    pub async fn prepare(shared: Arc<Shared>, index: usize, from: ReadFrom) -> Result<Readers, Error> {
+        let options = &shared.plan.options;
+        let client = Client::new(&options.namesrv)?;
+        let consumer = PullConsumer::new(&client, &options.group);
+        let connections = Connections::new(limits());
+        let mut lanes: BTreeMap<(String, usize), Rc<Lane>> = BTreeMap::new();
+        let own = all_queues(&client, options).await?;
+        let own = own.into_iter().skip(index).step_by(options.loops());
+        let mut queues = Vec::new();
+        for (number, (queue, address)) in own.enumerate() {
+            let key = (address.clone(), number % options.connections_of(index).max(1));
+            let lane = match lanes.get(&key) {
+                Some(lane) => Rc::clone(lane),
+                None => {
+                    let lane = Rc::new(Lane::open(&connections, &address).await?);
+                    lanes.insert(key, Rc::clone(&lane));
+                    lane
+                }
+            };
+            let begin = match from {
+                ReadFrom::End => consumer.max_offset(&queue).await?,
+                ReadFrom::Begin | ReadFrom::Backlog => consumer.min_offset(&queue).await?,
+            };
+            let until = match from {
+                ReadFrom::Backlog => Some(consumer.max_offset(&queue).await?),
+                ReadFrom::End | ReadFrom::Begin => None,
+            };
+            queues.push(Source {
+                queue,
+                address,
+                lane,
+                from: begin,
+                until,
+            });
+        }
+        let pulls = PullOptions {
+            max: options.pull_max,
+            hold: HOLD,
+            ..PullOptions::default()
+        };
+        Ok(Readers {
+            consumer,
+            options: pulls,
+            queues,
+            shared,
+        })
+    }
+
+    /// Reads until the run ends; when the last message came.
+    pub async fn read(self: Rc<Self>, clock: Clock, recorder: Rc<RefCell<Recorder>>) -> Instant {
+        let tasks: Vec<_> = (0..self.queues.len())
+            .map(|place| {
+                let reading = Reading {
+                    all: Rc::clone(&self),
+                    clock,
+                    recorder: Rc::clone(&recorder),
+                };
+                runtime::spawn(reading.read_queue(place))
+            })
+            .collect();
+        let all = async {
+            for task in tasks {
+                task.await;
+            }
+        };
+        let limit = (clock.window.until + ANSWERS_LIMIT + HOLD) - Instant::now();
+        if runtime::timeout(limit, all).await.is_err() {
+            recorder.borrow_mut().unsent(1, "a pull is not answered");
+        }
+        Instant::now()
+    }
+}
+
+/// Every queue of every topic that can be read, and its master's address. Topics that are missing are made.
 ///
 /// # Errors
-/// When the topic's queues cannot be found or no connection can be made.
-pub fn run(options: &Options, from_first: bool) -> Result<Measured, String> {
-    let queues = run_here(&no_files(), async {
-        route::queues(&options.name_servers(), &options.topic, options.queues, Use::Read).await
-    })
-    .map_err(|error| format!("no event loop: {error}"))??;
-    if queues.is_empty() {
-        return Err(format!("topic {} has no queue that can be read", options.topic));
-    }
-    run_loops(options, move |plan, index| {
-        read_loop(plan, index, queues.clone(), from_first)
-    })
-}
-
-async fn read_loop(plan: Arc<Plan>, index: usize, queues: Vec<Queue>, from_first: bool) -> Result<Recorder, String> {
-    let options = &plan.options;
-    let recorder = Rc::new(RefCell::new(Recorder::new(plan.from, plan.until)));
-    let connections = Connections::new(Limits::default());
-    let mut opened: BTreeMap<(String, usize), Rc<Connection>> = BTreeMap::new();
-    let mut tasks = Vec::new();
-    let own = queues.into_iter().skip(index).step_by(options.loops());
-    for (number, queue) in own.enumerate() {
-        let key = (queue.address.clone(), number % options.connections_of(index).max(1));
-        let connection = match opened.get(&key) {
-            Some(connection) => Rc::clone(connection),
-            None => {
-                let connection = connect(&connections, &queue.address).await?;
-                opened.insert(key, Rc::clone(&connection));
-                connection
-            }
-        };
-        tasks.push(runtime::spawn(read_queue(
-            Arc::clone(&plan),
-            connection,
-            queue,
-            from_first,
-            Rc::clone(&recorder),
-        )));
-    }
-    for task in tasks {
-        if let Some(outcome) = task.await {
-            outcome?;
+/// When a topic has none.
+pub async fn all_queues(
+    client: &Client,
+    options: &crate::options::Options,
+) -> Result<Vec<(RouteQueue, String)>, Error> {
+    let admin = Admin::new(client);
+    let mut queues = Vec::new();
+    for topic in options.topic_names() {
+        let route = admin.ensure_topic(&topic, options.queues).await?;
+        let before = queues.len();
+        queues.extend(route.read_queues.iter().filter_map(|queue| {
+            let master = route.master(&queue.broker_name)?;
+            Some((queue.clone(), master.to_owned()))
+        }));
+        if queues.len() == before {
+            let wanted = "read";
+            return Err(Error::NoQueue { topic, wanted });
         }
     }
-    let recorded = recorder.borrow().clone();
-    Ok(recorded)
+    Ok(queues)
 }
 
-async fn read_queue(
-    plan: Arc<Plan>,
-    connection: Rc<Connection>,
-    queue: Queue,
-    from_first: bool,
+/// A reader while it reads.
+struct Reading {
+    all: Rc<Readers>,
+    clock: Clock,
     recorder: Rc<RefCell<Recorder>>,
-) -> Result<(), String> {
-    let mut next = first_offset(&connection, &plan.options.topic, queue.queue_id, from_first).await?;
-    while Instant::now() < plan.until {
-        let answer = pull(&connection, &plan.options.topic, queue.queue_id, next).await;
-        let now = Instant::now();
-        match answer {
-            Ok((code, fields, frame)) => {
-                next = fields.next_begin_offset;
-                match code {
-                    ResponseCode::SUCCESS => count(&mut recorder.borrow_mut(), now, &frame),
-                    ResponseCode::PULL_NOT_FOUND
-                    | ResponseCode::PULL_RETRY_IMMEDIATELY
-                    | ResponseCode::PULL_OFFSET_MOVED => {}
-                    other => recorder.borrow_mut().failed(now, &other.to_string()),
-                }
-            }
-            Err(why) => {
-                recorder.borrow_mut().failed(now, &why);
-                if connection.is_closed() {
-                    return Ok(());
-                }
-                runtime::sleep(Duration::from_millis(100)).await;
-            }
-        }
-    }
-    Ok(())
 }
 
-fn count(recorder: &mut Recorder, now: Instant, frame: &Frame) {
-    let now_ms = runtime::wall_clock_ms();
-    for record in Records::new(frame.body()) {
-        match record {
-            Ok(record) => {
-                let age = u64::try_from(now_ms.saturating_sub(record.born_timestamp)).unwrap_or(0);
-                recorder.done(now, Duration::from_millis(age), 1, record.size() as u64);
-            }
-            Err(error) => {
-                recorder.failed(now, &format!("a record cannot be read: {error}"));
-                return;
-            }
-        }
-    }
-}
-
-async fn first_offset(
-    connection: &Rc<Connection>,
-    topic: &str,
-    queue_id: i32,
-    from_first: bool,
-) -> Result<i64, String> {
-    let topic = topic.to_owned();
-    let broken = |error: protocol::header::HeaderError| error.to_string();
-    if from_first {
-        let header = GetMinOffsetRequest { topic, queue_id };
-        let answer = ask(connection, RequestCode::GET_MIN_OFFSET, |out| header.encode(out)).await?;
-        Ok(GetMinOffsetResponse::decode(answer.ext()).map_err(broken)?.offset)
-    } else {
-        let header = GetMaxOffsetRequest {
-            topic,
-            queue_id,
-            committed: true,
+impl Reading {
+    async fn read_queue(self, place: usize) {
+        let Some(source) = self.all.queues.get(place) else {
+            return;
         };
-        let answer = ask(connection, RequestCode::GET_MAX_OFFSET, |out| header.encode(out)).await?;
-        Ok(GetMaxOffsetResponse::decode(answer.ext()).map_err(broken)?.offset)
+        let mut next = source.from;
+        let mut end = source.until;
+        while self.goes_on(source, next, &mut end).await {
+            let due = Instant::now();
+            match self.pull(source, next).await {
+                Ok(offset) => next = offset,
+                Err(why) => {
+                    self.recorder.borrow_mut().failed(due, &why);
+                    runtime::sleep(PAUSE).await;
+                    source.lane.reopen(self.clock.window.until).await;
+                }
+            }
+        }
     }
-}
 
-async fn pull(
-    connection: &Rc<Connection>,
-    topic: &str,
-    queue_id: i32,
-    queue_offset: i64,
-) -> Result<(ResponseCode, PullResponse, Frame), String> {
-    let header = PullHeader {
-        consumer_group: GROUP.into(),
-        topic: topic.into(),
-        queue_id,
-        queue_offset,
-        max_msg_nums: 32,
-        sys_flag: pull_flag::SUSPEND | pull_flag::SUBSCRIPTION,
-        commit_offset: 0,
-        suspend_timeout_millis: HOLD_MS,
-        subscription: Some(protocol::ext::ExtText::Plain("*")),
-        sub_version: 0,
-        expression_type: Some("TAG".into()),
-        max_msg_bytes: None,
-        request_source: None,
-        proxy_forward_client_id: None,
-        lite_topic: None,
-        broker_name: None,
-    };
-    let answer = ask(connection, RequestCode::PULL_MESSAGE, |out| header.encode(out)).await?;
-    let code = answer.response_code();
-    let fields = PullResponse::decode(answer.ext())
-        .map_err(|error| format!("{code} {}: {error}", answer.remark().unwrap_or_default()))?;
-    Ok((code, fields, answer))
-}
+    /// Whether there is more to read. When sending is over, what was sent until then is read to its end.
+    async fn goes_on(&self, source: &Source, next: i64, end: &mut Option<i64>) -> bool {
+        let shared = &self.all.shared;
+        let now = Instant::now();
+        if shared.is_stopped() || now > self.clock.window.until + ANSWERS_LIMIT {
+            return false;
+        }
+        if let Some(end) = end {
+            return next < *end;
+        }
+        if !shared.plan.sends {
+            return now < self.clock.window.until;
+        }
+        if shared.sending.load(Ordering::Acquire) == 0 {
+            *end = self.all.consumer.max_offset(&source.queue).await.ok();
+            return end.is_none_or(|end| next < end);
+        }
+        true
+    }
 
-async fn ask(
-    connection: &Rc<Connection>,
-    code: RequestCode,
-    fill: impl FnOnce(&mut HeaderWriter<'_>),
-) -> Result<Frame, String> {
-    connection
-        .invoke(code, fill, Bytes::new(), LIMIT)
-        .await
-        .map_err(|error| error.to_string())
+    async fn pull(&self, source: &Source, offset: i64) -> Result<i64, String> {
+        let all = &self.all;
+        let connection = source.lane.connection();
+        let pull = all
+            .consumer
+            .start_pull(&connection, &source.queue, offset, &all.options)
+            .map_err(|error| error.to_string())?;
+        let answer = pull.await.map_err(|error| error.to_string())?;
+        let result = PullConsumer::result(&source.address, answer).map_err(|error| error.to_string())?;
+        if result.status == PullStatus::Found {
+            self.count(&result.records)?;
+        }
+        Ok(result.next_begin_offset)
+    }
+
+    fn count(&self, records: &[u8]) -> Result<(), String> {
+        let (now, now_ms) = (Instant::now(), runtime::wall_clock_ms());
+        let recorder = &mut self.recorder.borrow_mut();
+        for record in Records::new(records) {
+            let record = record.map_err(|error| format!("a record cannot be read: {error}"))?;
+            recorder.received(now, 1, record.size() as u64);
+            match due_of(record.body, self.all.shared.number) {
+                Some(due) => {
+                    let age = Duration::from_nanos(now.as_nanos().saturating_sub(due));
+                    recorder.delivered(self.clock.at(due), age);
+                }
+                None => {
+                    let age = u64::try_from(now_ms.saturating_sub(record.born_timestamp)).unwrap_or(0);
+                    recorder.delivered(now, Duration::from_millis(age));
+                }
+            }
+        }
+        Ok(())
+    }
 }

@@ -1,106 +1,120 @@
-//! The result: a table for people, JSON for programs.
+//! What comes out of runs: a table for people, JSON for programs, HdrHistogram files, a page with plots.
 
+pub mod hdr;
+pub mod html;
+pub mod plot;
+pub mod summary;
+pub mod table;
+
+use crate::error::Error;
 use crate::measure::Measured;
-use crate::workload::Options;
+use crate::options::{Format, Options};
+use crate::scenario::{Comparison, Sweep};
 use serde::Serialize;
-use std::collections::BTreeMap;
-use std::fmt::Write;
+use std::path::Path;
+use summary::{Origin, Summary};
 
-/// Percentiles of the latency, in milliseconds.
-#[derive(Debug, Serialize)]
-struct LatencyMs {
-    p50: f64,
-    p99: f64,
-    #[serde(rename = "p99.9")]
-    p99_9: f64,
-    max: f64,
+/// A run and what it showed.
+#[derive(Clone, Debug)]
+pub struct Entry {
+    /// What plots and tables call it.
+    pub name: String,
+    /// What was done: `produce`, `consume`...
+    pub mode: &'static str,
+    /// The command line, with what is this run's own put in.
+    pub options: Options,
+    /// What was measured.
+    pub measured: Measured,
 }
 
-#[derive(Debug, Serialize)]
-struct Summary<'a> {
-    label: &'a str,
-    topic: &'a str,
-    size: usize,
-    connections: usize,
-    depth: usize,
-    rate: f64,
-    seconds: f64,
-    messages: u64,
-    messages_per_second: f64,
-    megabytes_per_second: f64,
-    latency_ms: LatencyMs,
-    errors: u64,
-    errors_by_cause: &'a BTreeMap<String, u64>,
-    server_cpu_seconds_per_million: Option<f64>,
-    generator_cpu_seconds_per_million: Option<f64>,
+/// Everything that a command found.
+#[derive(Clone, Debug)]
+pub struct Findings {
+    /// The runs in their order.
+    pub entries: Vec<Entry>,
+    /// What `--against` is about.
+    pub comparison: Option<Comparison>,
+    /// What a sweep is about.
+    pub sweep: Option<Sweep>,
+    /// Where the figures come from.
+    pub origin: Origin,
 }
 
-/// Writes the JSON file, if one was asked for, and gives the table.
+/// The JSON of several runs.
+#[derive(Serialize)]
+struct Several<'a> {
+    #[serde(skip_serializing_if = "Option::is_none")]
+    comparison: Option<&'a Comparison>,
+    #[serde(skip_serializing_if = "Option::is_none")]
+    sweep: Option<&'a Sweep>,
+    runs: &'a [Summary],
+    origin: &'a Origin,
+}
+
+/// The JSON of one run.
+#[derive(Serialize)]
+struct Single<'a> {
+    #[serde(flatten)]
+    summary: &'a Summary,
+    origin: &'a Origin,
+}
+
+/// Writes the files that were asked for; gives what is to be printed, and whether every check was met.
 ///
 /// # Errors
-/// When the file cannot be written.
-pub fn publish(options: &Options, measured: &Measured) -> Result<String, String> {
-    let summary = summarize(options, measured);
-    if let Some(path) = &options.json {
-        let text = serde_json::to_string_pretty(&summary).map_err(|error| error.to_string())?;
-        std::fs::write(path, text + "\n").map_err(|error| format!("cannot write {}: {error}", path.display()))?;
+/// When a file cannot be written.
+pub fn publish(findings: &Findings, output: &crate::options::Output) -> Result<(String, bool), Error> {
+    let summaries: Vec<Summary> = findings
+        .entries
+        .iter()
+        .map(|entry| Summary::of(entry, findings.origin.ceilings.as_ref()))
+        .collect();
+    let json = json(findings, &summaries);
+    if let Some(path) = &output.json {
+        write(path, &json)?;
     }
-    Ok(table(&summary))
-}
-
-fn summarize<'a>(options: &'a Options, measured: &'a Measured) -> Summary<'a> {
-    let seconds = measured.time.as_secs_f64();
-    #[expect(clippy::cast_precision_loss, reason = "counts of one run stay below 2^52")]
-    let number = |count: u64| count as f64;
-    let messages = number(measured.messages);
-    let ms = |quantile: f64| number(measured.latency.value_at_quantile(quantile)) / 1000.0;
-    let per_million = |time: std::time::Duration| time.as_secs_f64() * 1e6 / messages;
-    Summary {
-        label: &options.label,
-        topic: &options.topic,
-        size: options.size,
-        connections: options.connections,
-        depth: options.depth,
-        rate: options.rate,
-        seconds,
-        messages: measured.messages,
-        messages_per_second: messages / seconds,
-        megabytes_per_second: number(measured.bytes) / seconds / 1e6,
-        latency_ms: LatencyMs {
-            p50: ms(0.5),
-            p99: ms(0.99),
-            p99_9: ms(0.999),
-            max: number(measured.latency.max()) / 1000.0,
-        },
-        errors: measured.errors.values().sum(),
-        errors_by_cause: &measured.errors,
-        server_cpu_seconds_per_million: measured.server_cpu.filter(|_time| messages > 0.0).map(per_million),
-        generator_cpu_seconds_per_million: measured.own_cpu.filter(|_time| messages > 0.0).map(per_million),
+    if let Some(path) = &output.html {
+        write(path, &html::page(findings, &summaries))?;
     }
-}
-
-fn table(summary: &Summary<'_>) -> String {
-    let mut text = String::new();
-    let latency = &summary.latency_ms;
-    let mut row = |name: &str, value: String| {
-        // Writing to a string cannot fail.
-        let _written = writeln!(text, "{name:<28}{value}");
+    if let Some(path) = &output.hlog {
+        let log = hdr::interval_log(&findings.entries).map_err(|error| Error::file(path, error))?;
+        std::fs::write(path, log).map_err(|error| Error::file(path, error))?;
+    }
+    if let Some(path) = &output.hgrm {
+        // Of several runs the last: what --hgrm is for has one curve in a file.
+        let text = findings.entries.last().map(|entry| {
+            let of = entry.measured.headline(&entry.measured.total);
+            hdr::percentile_distribution(of, 1000.0)
+        });
+        write(path, &text.unwrap_or_default())?;
+    }
+    let text = match output.output {
+        Format::Json => json,
+        Format::Table => table::text(findings, &summaries),
     };
-    row("messages a second", format!("{:.0}", summary.messages_per_second));
-    row("MB a second", format!("{:.1}", summary.megabytes_per_second));
-    row("latency p50", format!("{:.3} ms", latency.p50));
-    row("latency p99", format!("{:.3} ms", latency.p99));
-    row("latency p99.9", format!("{:.3} ms", latency.p99_9));
-    row("latency max", format!("{:.3} ms", latency.max));
-    row("errors", summary.errors.to_string());
-    for (why, count) in summary.errors_by_cause {
-        row("", format!("{count} x {why}"));
-    }
-    if let Some(cpu) = summary.server_cpu_seconds_per_million {
-        row("server CPU s a million", format!("{cpu:.2}"));
-    }
-    if let Some(cpu) = summary.generator_cpu_seconds_per_million {
-        row("generator CPU s a million", format!("{cpu:.2}"));
-    }
-    text
+    // A sweep looks for the rate at which the objectives are missed: that it finds one is no failure.
+    let good = summaries
+        .iter()
+        .all(|summary| summary.is_verified() && (findings.sweep.is_some() || summary.meets_objectives()));
+    Ok((text, good))
+}
+
+fn json(findings: &Findings, summaries: &[Summary]) -> String {
+    let origin = &findings.origin;
+    let text = match summaries {
+        [summary] if findings.comparison.is_none() && findings.sweep.is_none() => {
+            serde_json::to_string_pretty(&Single { summary, origin })
+        }
+        runs => serde_json::to_string_pretty(&Several {
+            comparison: findings.comparison.as_ref(),
+            sweep: findings.sweep.as_ref(),
+            runs,
+            origin,
+        }),
+    };
+    text.expect("figures and texts are always JSON") + "\n"
+}
+
+fn write(path: &Path, text: &str) -> Result<(), Error> {
+    std::fs::write(path, text).map_err(|error| Error::file(path, error))
 }

@@ -45,7 +45,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 /// Admin requests of a client.
 #[derive(Clone, Debug)]
-pub struct Admin(Client);
+pub struct Admin(pub(crate) Client);
 
 /// Messages to look for by a key.
 #[derive(Clone, Debug, PartialEq, Eq)]

@@ -9,6 +9,7 @@ use protocol::message::record::RecordError;
 use protocol::request_code::RequestCode;
 use protocol::response_code::ResponseCode;
 use remoting::RequestError;
+use std::time::Duration;
 
 /// Why a call failed.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
@@ -74,6 +75,17 @@ pub enum Error {
     NoBroker {
         /// The name.
         broker_name: String,
+    },
+    /// No master is registered, so nobody can make a topic.
+    #[error("the name server knows no master; is a broker running and registered?")]
+    NoMaster,
+    /// A topic that was made stays unknown to the name servers.
+    #[error("topic {topic} was made, and {limit:?} later no name server knows it")]
+    TopicNotSeen {
+        /// The topic.
+        topic: String,
+        /// How long it was waited for.
+        limit: Duration,
     },
     /// A batch that cannot be one.
     #[error("these messages cannot be sent as a batch: {0}")]

@@ -11,12 +11,13 @@ mod message;
 mod producer;
 mod pull_consumer;
 mod route;
+mod topic_setup;
 
 pub use crate::core::{Client, NoFields};
 pub use admin::{Admin, KeyQuery};
 pub use error::Error;
 pub use message::{Message, ReceivedMessage};
-pub use producer::{Producer, SendResult, SendStatus};
+pub use producer::{Prepared, Producer, SendResult, SendStatus};
 pub use pull_consumer::{PullConsumer, PullOptions, PullResult, PullStatus};
 pub use route::{Route, RouteQueue};
 

@@ -35,6 +35,31 @@ pub enum SendStatus {
     SlaveNotAvailable,
 }
 
+impl SendStatus {
+    /// The status that an answer's code means; `None` if the message is not stored.
+    #[must_use]
+    pub fn of(code: ResponseCode) -> Option<SendStatus> {
+        match code {
+            ResponseCode::SUCCESS => Some(SendStatus::Ok),
+            ResponseCode::FLUSH_DISK_TIMEOUT => Some(SendStatus::FlushDiskTimeout),
+            ResponseCode::FLUSH_SLAVE_TIMEOUT => Some(SendStatus::FlushSlaveTimeout),
+            ResponseCode::SLAVE_NOT_AVAILABLE => Some(SendStatus::SlaveNotAvailable),
+            _ => None,
+        }
+    }
+
+    /// As RocketMQ's clients print it: `SEND_OK`.
+    #[must_use]
+    pub fn name(self) -> &'static str {
+        match self {
+            SendStatus::Ok => "SEND_OK",
+            SendStatus::FlushDiskTimeout => "FLUSH_DISK_TIMEOUT",
+            SendStatus::FlushSlaveTimeout => "FLUSH_SLAVE_TIMEOUT",
+            SendStatus::SlaveNotAvailable => "SLAVE_NOT_AVAILABLE",
+        }
+    }
+}
+
 /// What became of a message.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct SendResult {
@@ -57,6 +82,17 @@ pub struct Producer {
     group: Rc<str>,
     /// The next queue, of whatever topic.
     turn: Rc<Cell<usize>>,
+}
+
+/// A message or batch whose wire form is made already: for load generators, to which each allocation counts.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Prepared<'a> {
+    /// All properties, the unique id among them.
+    pub properties: &'a str,
+    /// Whether the body is a batch.
+    pub batch: bool,
+    /// `MessageSysFlag`.
+    pub sys_flag: i32,
 }
 
 /// What goes over the wire for one message or batch.
@@ -149,19 +185,39 @@ impl Producer {
         )
     }
 
+    /// As [`Producer::start_send`], for a message to the queue's topic that is complete, its body in parts of `body_size`
+    /// bytes in all.
+    ///
+    /// # Errors
+    /// As [`Producer::start_send`].
+    pub fn start_prepared(
+        &self,
+        connection: &Rc<Connection>,
+        queue: &RouteQueue,
+        message: Prepared<'_>,
+        body_size: usize,
+        body: impl IntoIterator<Item = Bytes>,
+    ) -> Result<Invocation, RequestError> {
+        let header = SendHeader {
+            sys_flag: message.sys_flag,
+            batch: message.batch,
+            ..self.plain_header(queue, message.properties)
+        };
+        let request = if message.batch {
+            RequestCode::SEND_BATCH_MESSAGE
+        } else {
+            RequestCode::SEND_MESSAGE_V2
+        };
+        connection.request_parts(request, |writer| header.encode_v2(writer), body_size, body)
+    }
+
     /// Reads the answer to a send.
     ///
     /// # Errors
     /// [`Error::Refused`] for codes that mean that the message is not stored; [`Error::BadHeader`].
     pub fn result(address: &str, queue: &RouteQueue, answer: &Frame) -> Result<SendResult, Error> {
         let request = RequestCode::SEND_MESSAGE_V2;
-        let status = match answer.response_code() {
-            ResponseCode::SUCCESS => SendStatus::Ok,
-            ResponseCode::FLUSH_DISK_TIMEOUT => SendStatus::FlushDiskTimeout,
-            ResponseCode::FLUSH_SLAVE_TIMEOUT => SendStatus::FlushSlaveTimeout,
-            ResponseCode::SLAVE_NOT_AVAILABLE => SendStatus::SlaveNotAvailable,
-            _ => return Err(Error::refused(request, address, answer)),
-        };
+        let status = SendStatus::of(answer.response_code()).ok_or_else(|| Error::refused(request, address, answer))?;
         let response = SendResponse::decode(answer.ext()).map_err(|error| Error::BadHeader {
             request,
             address: address.to_owned(),
@@ -334,19 +390,29 @@ impl Producer {
 
     fn header<'a>(&'a self, queue: &'a RouteQueue, parcel: &'a Parcel) -> SendHeader<'a> {
         SendHeader {
-            producer_group: (&*self.group).into(),
             topic: (&*parcel.topic).into(),
+            flag: parcel.flag,
+            batch: parcel.batch,
+            ..self.plain_header(queue, &parcel.properties)
+        }
+    }
+
+    /// The header of a message to the queue's own topic.
+    fn plain_header<'a>(&'a self, queue: &'a RouteQueue, properties: &'a str) -> SendHeader<'a> {
+        SendHeader {
+            producer_group: (&*self.group).into(),
+            topic: (&*queue.topic).into(),
             default_topic: AUTO_CREATE_TOPIC.into(),
             default_topic_queue_nums: DEFAULT_QUEUES,
             queue_id: queue.queue_id,
             sys_flag: 0,
             born_timestamp: runtime::wall_clock_ms(),
-            flag: parcel.flag,
-            properties: Some(ExtText::Plain(&parcel.properties)),
+            flag: 0,
+            properties: Some(ExtText::Plain(properties)),
             reconsume_times: 0,
             unit_mode: false,
             max_reconsume_times: None,
-            batch: parcel.batch,
+            batch: false,
             broker_name: Some((&*queue.broker_name).into()),
         }
     }

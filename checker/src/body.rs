@@ -1,0 +1,243 @@
+//! The body of a checked message: who sent it, as what, and whether it is whole.
+//!
+//! Layout, big-endian; [`HEADER_BYTES`] bytes and then filler up to the wanted size:
+//!
+//! | byte | what |
+//! |---|---|
+//! | 0 | magic `RMQCHECK` |
+//! | 8 | size of the whole body, u32 |
+//! | 12 | CRC32 of the whole body with these four bytes zero, u32 |
+//! | 16 | producer, u32 |
+//! | 20 | sharding key, u32; `u32::MAX`: none |
+//! | 24 | sequence of the producer, u64 |
+//! | 32 | CRC32 of the topic's name, u32 |
+//! | 36 | CRC32 of the properties that the producer set, u32; 0: it does not say |
+//! | 40 | filler: bytes drawn from producer and sequence, so that no two bodies look alike |
+
+use crate::history::MessageId;
+
+/// Bytes of the fixed part, and so the smallest body.
+pub const HEADER_BYTES: usize = 40;
+
+const MAGIC: u64 = u64::from_be_bytes(*b"RMQCHECK");
+const CHECKSUM: std::ops::Range<usize> = 12..16;
+const NO_KEY: u32 = u32::MAX;
+
+/// What a body says about its message.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// Who sent it, and as which of its messages.
+    pub id: MessageId,
+    /// The key by which the producer chose the queue.
+    pub sharding_key: Option<u32>,
+    /// [`name_checksum`] of the topic it was sent to.
+    pub topic: u32,
+    /// [`name_checksum`] of the properties that it was sent with; 0 when the producer does not say.
+    pub properties: u32,
+}
+
+/// Why bytes are not the body of a checked message, or no longer.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, thiserror::Error)]
+pub enum BodyError {
+    /// Too short to be one.
+    #[error("a body of {size} bytes is shorter than the {HEADER_BYTES} bytes that every checked body has")]
+    Short {
+        /// Its size.
+        size: usize,
+    },
+    /// It begins with something else.
+    #[error("the body begins with {found:#018x} and not with the magic {MAGIC:#018x}")]
+    Magic {
+        /// What is there instead.
+        found: u64,
+    },
+    /// Cut or joined.
+    #[error("the body has {found} bytes and says that it has {expected}")]
+    Size {
+        /// What it says.
+        expected: u32,
+        /// What it has.
+        found: usize,
+    },
+    /// Some bit is wrong.
+    #[error("the body's checksum is {expected:#010x} and its bytes make {found:#010x}")]
+    Checksum {
+        /// What it says.
+        expected: u32,
+        /// What its bytes make.
+        found: u32,
+    },
+}
+
+/// The checksum by which a body names a topic or its properties.
+#[must_use]
+pub fn name_checksum(text: &[u8]) -> u32 {
+    crc32fast::hash(text)
+}
+
+/// A body of `size` bytes, or of [`HEADER_BYTES`] when that is less.
+///
+/// # Panics
+/// When `size` is no u32.
+#[must_use]
+pub fn encode(identity: &Identity, size: usize) -> Vec<u8> {
+    let mut filler = Vec::with_capacity(size.saturating_sub(HEADER_BYTES));
+    fill(&mut filler, identity.id, size.saturating_sub(HEADER_BYTES));
+    let mut body = header(identity, &[&filler]).to_vec();
+    body.extend_from_slice(&filler);
+    body
+}
+
+/// The fixed part of a body whose filler is the caller's: these parts, one behind the other. For load generators, which
+/// have no time to make bytes.
+///
+/// # Panics
+/// When the body's size is no u32.
+#[must_use]
+pub fn header(identity: &Identity, filler: &[&[u8]]) -> [u8; HEADER_BYTES] {
+    let size = HEADER_BYTES + filler.iter().map(|part| part.len()).sum::<usize>();
+    let mut header = [0; HEADER_BYTES];
+    header[..8].copy_from_slice(&MAGIC.to_be_bytes());
+    header[8..12].copy_from_slice(&u32::try_from(size).expect("a body is below 4 GiB").to_be_bytes());
+    header[16..20].copy_from_slice(&identity.id.producer.to_be_bytes());
+    header[20..24].copy_from_slice(&identity.sharding_key.unwrap_or(NO_KEY).to_be_bytes());
+    header[24..32].copy_from_slice(&identity.id.sequence.to_be_bytes());
+    header[32..36].copy_from_slice(&identity.topic.to_be_bytes());
+    header[36..40].copy_from_slice(&identity.properties.to_be_bytes());
+    let mut hasher = crc32fast::Hasher::new();
+    // The checksum's own bytes are still zero.
+    hasher.update(&header);
+    filler.iter().for_each(|part| hasher.update(part));
+    header[CHECKSUM].copy_from_slice(&hasher.finalize().to_be_bytes());
+    header
+}
+
+/// What a body says, when it is whole.
+///
+/// # Errors
+/// When it is no body of a checked message, or not the bytes that were sent.
+pub fn decode(body: &[u8]) -> Result<Identity, BodyError> {
+    if body.len() < HEADER_BYTES {
+        return Err(BodyError::Short { size: body.len() });
+    }
+    let found = u64::from_be_bytes(field(body, 0));
+    if found != MAGIC {
+        return Err(BodyError::Magic { found });
+    }
+    let expected = u32::from_be_bytes(field(body, 8));
+    if usize::try_from(expected) != Ok(body.len()) {
+        return Err(BodyError::Size {
+            expected,
+            found: body.len(),
+        });
+    }
+    let expected = u32::from_be_bytes(field(body, CHECKSUM.start));
+    let found = checksum(body);
+    if expected != found {
+        return Err(BodyError::Checksum { expected, found });
+    }
+    let sharding_key = u32::from_be_bytes(field(body, 20));
+    Ok(Identity {
+        id: MessageId {
+            producer: u32::from_be_bytes(field(body, 16)),
+            sequence: u64::from_be_bytes(field(body, 24)),
+        },
+        sharding_key: (sharding_key != NO_KEY).then_some(sharding_key),
+        topic: u32::from_be_bytes(field(body, 32)),
+        properties: u32::from_be_bytes(field(body, 36)),
+    })
+}
+
+fn field<const N: usize>(body: &[u8], at: usize) -> [u8; N] {
+    body[at..at + N].try_into().expect("the slice has N bytes")
+}
+
+fn checksum(body: &[u8]) -> u32 {
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&body[..CHECKSUM.start]);
+    hasher.update(&[0; CHECKSUM.end - CHECKSUM.start]);
+    hasher.update(&body[CHECKSUM.end..]);
+    hasher.finalize()
+}
+
+/// Appends filler up to `size`: a xorshift generator that starts at the message's identity.
+fn fill(body: &mut Vec<u8>, id: MessageId, size: usize) {
+    let mut state = (u64::from(id.producer) << 32 ^ id.sequence).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    while body.len() < size {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        let bytes = state.to_be_bytes();
+        body.extend_from_slice(&bytes[..bytes.len().min(size - body.len())]);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const IDENTITY: Identity = Identity {
+        id: MessageId {
+            producer: 7,
+            sequence: 1 << 40,
+        },
+        sharding_key: Some(3),
+        topic: 0x1234_5678,
+        properties: 9,
+    };
+
+    #[test]
+    fn a_body_of_any_size_says_what_it_was_made_of() {
+        for size in [0, HEADER_BYTES, 41, 47, 48, 1_000, 70_001] {
+            let body = encode(&IDENTITY, size);
+            assert_eq!(body.len(), size.max(HEADER_BYTES));
+            assert_eq!(decode(&body), Ok(IDENTITY));
+        }
+        let keyless = Identity {
+            sharding_key: None,
+            ..IDENTITY
+        };
+        assert_eq!(decode(&encode(&keyless, 100)), Ok(keyless));
+    }
+
+    #[test]
+    fn a_header_before_a_filler_in_parts_makes_a_whole_body() {
+        let mut body = header(&IDENTITY, &[b"abc", b"", b"defgh"]).to_vec();
+        body.extend_from_slice(b"abcdefgh");
+        assert_eq!(decode(&body), Ok(IDENTITY));
+    }
+
+    #[test]
+    fn every_flipped_bit_is_noticed() {
+        let body = encode(&IDENTITY, 90);
+        for bit in 0..body.len() * 8 {
+            let mut wrong = body.clone();
+            wrong[bit / 8] ^= 1 << (bit % 8);
+            assert!(decode(&wrong).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_cut_body_and_a_foreign_one_are_named() {
+        let body = encode(&IDENTITY, 90);
+        assert_eq!(
+            decode(&body[..89]),
+            Err(BodyError::Size {
+                expected: 90,
+                found: 89
+            })
+        );
+        assert_eq!(decode(&body[..39]), Err(BodyError::Short { size: 39 }));
+        assert!(matches!(decode(&[b'x'; 60]), Err(BodyError::Magic { .. })));
+    }
+
+    #[test]
+    fn the_layout_is_the_documented_one() {
+        let body = encode(&IDENTITY, 40);
+        assert_eq!(&body[..12], b"RMQCHECK\0\0\0\x28");
+        assert_eq!(body[16..20], 7_u32.to_be_bytes());
+        assert_eq!(body[20..24], 3_u32.to_be_bytes());
+        assert_eq!(body[24..32], (1_u64 << 40).to_be_bytes());
+        assert_eq!(body[32..36], 0x1234_5678_u32.to_be_bytes());
+    }
+}
