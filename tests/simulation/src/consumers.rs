@@ -1,9 +1,10 @@
 //! Consumers: a group that goes on where it was, one that wants some tags only, and the reading of everything at the end.
 
-use crate::producers::{TOPIC, new_client, queues_of};
+use crate::producers::{TOPIC, new_client, properties_text, queues_of};
 use crate::recorder::{Shared, now};
-use checker::{Cause, Poll, QueueIndex, ReaderIndex};
-use client::{Client, PullConsumer, PullOptions, PullResult, PullStatus, RouteQueue};
+use checker::{BodyError, Cause, Identity, Poll, QueueIndex, ReaderIndex};
+use client::{Client, PullConsumer, PullOptions, PullResult, PullStatus, ReceivedMessage, RouteQueue};
+use protocol::message::properties::names;
 use runtime::rng::random_below;
 use std::rc::Rc;
 use std::time::Duration;
@@ -127,15 +128,18 @@ impl QueueReader {
             queue_begin: result.min_offset.unsigned_abs(),
             queue_end: result.max_offset.unsigned_abs(),
         };
-        let read = messages.iter().map(|message| {
-            (
-                message.queue_offset.unsigned_abs(),
-                checker::body::decode(&message.body),
-            )
-        });
+        let read = messages
+            .iter()
+            .map(|message| (message.queue_offset.unsigned_abs(), identify(message)));
         history.polled(self.reader, self.index, &poll, read);
         (next, result.status == PullStatus::Found)
     }
+}
+
+/// What a message says of itself, if body and properties are those that were sent.
+fn identify(message: &ReceivedMessage) -> Result<Identity, BodyError> {
+    let properties = properties_text(message.tag(), message.property(names::KEYS));
+    checker::body::decode_with(&message.body, properties.as_bytes())
 }
 
 /// Reads every queue of the topic from begin to end, and says which could not be read within `limit`.

@@ -133,10 +133,15 @@ impl Plan {
         let mut brokers = Vec::new();
         for number in 0..2_u64 {
             let mut allowed = [&ANYWHERE[..], &SERVERS[..]].concat();
-            if damaged_broker == Some(number) {
+            let damaged = damaged_broker == Some(number);
+            if damaged {
                 allowed.extend(DAMAGE);
             }
             let mut faults = swarm(seed ^ (number + 1) << 40, &allowed);
+            if damaged && rng.below(2) == 0 && !options.off.contains(&FaultKind::BitRot) {
+                // Reads of files are rare, since most come from memory.
+                faults.set(FaultKind::BitRot, MILLION / 50);
+            }
             if canary {
                 faults = faults
                     .with(FaultKind::LyingSync, MILLION)

@@ -172,19 +172,21 @@ impl Sender {
             sequence: self.next.get(),
         };
         self.next.set(id.sequence + 1);
+        let (tag, keys) = match random_below(3) {
+            0 => (Some("a"), None),
+            1 => (Some("b"), Some(format!("{}-{}", id.producer, id.sequence))),
+            _ => (None, None),
+        };
         let identity = Identity {
             id,
             sharding_key,
             topic: name_checksum(topic.as_bytes()),
-            properties: 0,
+            properties: name_checksum(properties_text(tag, keys.as_deref()).as_bytes()),
         };
         let size = usize::try_from(random_below(self.body_bytes_max)).unwrap_or(0);
         let message = Message::new(topic, encode(&identity, size));
-        let message = match random_below(3) {
-            0 => message.tag("a"),
-            1 => message.tag("b").keys(&format!("{}-{}", id.producer, id.sequence)),
-            _ => message,
-        };
+        let message = tag.into_iter().fold(message, Message::tag);
+        let message = keys.iter().fold(message, |message, keys| message.keys(keys));
         (id, message)
     }
 
@@ -297,6 +299,12 @@ impl Sender {
         }
         true
     }
+}
+
+/// A message's tag and keys, as their checksum in the body is made.
+#[must_use]
+pub fn properties_text(tag: Option<&str>, keys: Option<&str>) -> String {
+    format!("tag {tag:?}, keys {keys:?}")
 }
 
 fn pick(queues: &[RouteQueue]) -> Option<RouteQueue> {
