@@ -46,6 +46,7 @@ impl<P> Default for HeldPulls<P> {
 impl<P> HeldPulls<P> {
     /// Holds a pull. True if its deadline is now the first: whoever sleeps until the first one must look again.
     pub fn hold(&mut self, queue: QueueKey, deadline: Instant, pull: P) -> bool {
+        runtime::mark!("pull held");
         let place = self.pulls.insert(Held { queue, deadline, pull });
         self.by_queue.entry(queue).or_default().push(place);
         self.deadlines.insert((deadline, place));

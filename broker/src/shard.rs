@@ -116,6 +116,7 @@ impl CoreShard {
         let failed = |error: AppendError| Error::NotAvailable(format!("consumer offsets are not saved: {error}"));
         if let Some(batch) = self.append_consumer_offsets().map_err(failed)? {
             self.engine.committed(batch).await.map_err(failed)?;
+            runtime::mark!("consumer offsets saved");
         }
         Ok(())
     }

@@ -67,6 +67,14 @@ pub enum BodyError {
         /// What its bytes make.
         found: u32,
     },
+    /// The body is whole and its properties are others.
+    #[error("the body says that the properties' checksum is {expected:#010x} and they make {found:#010x}")]
+    Properties {
+        /// What it says.
+        expected: u32,
+        /// What the properties that came with it make.
+        found: u32,
+    },
 }
 
 /// The checksum by which a body names a topic or its properties.
@@ -146,6 +154,19 @@ pub fn decode(body: &[u8]) -> Result<Identity, BodyError> {
         topic: u32::from_be_bytes(field(body, 32)),
         properties: u32::from_be_bytes(field(body, 36)),
     })
+}
+
+/// The same for a message with these properties, in the form in which its producer took their checksum.
+///
+/// # Errors
+/// As [`decode`], and [`BodyError::Properties`] when the producer says something else about them.
+pub fn decode_with(body: &[u8], properties: &[u8]) -> Result<Identity, BodyError> {
+    let identity = decode(body)?;
+    let (expected, found) = (identity.properties, name_checksum(properties));
+    if expected != 0 && expected != found {
+        return Err(BodyError::Properties { expected, found });
+    }
+    Ok(identity)
 }
 
 fn field<const N: usize>(body: &[u8], at: usize) -> [u8; N] {
@@ -229,6 +250,21 @@ mod tests {
         );
         assert_eq!(decode(&body[..39]), Err(BodyError::Short { size: 39 }));
         assert!(matches!(decode(&[b'x'; 60]), Err(BodyError::Magic { .. })));
+    }
+
+    #[test]
+    fn other_properties_than_were_sent_are_noticed() {
+        let said = Identity {
+            properties: name_checksum(b"TAGS=a"),
+            ..IDENTITY
+        };
+        let (body, silent) = (encode(&said, 90), encode(&Identity { properties: 0, ..said }, 90));
+        assert_eq!(decode_with(&body, b"TAGS=a"), Ok(said));
+        assert!(matches!(
+            decode_with(&body, b"TAGS=b"),
+            Err(BodyError::Properties { .. })
+        ));
+        assert!(decode_with(&silent, b"TAGS=b").is_ok());
     }
 
     #[test]

@@ -86,6 +86,7 @@ impl Inner {
         let waiting = staging.end().saturating_sub(marks.confirmed);
         let limit = self.options().staged_bytes_max as u64;
         if waiting > limit {
+            runtime::mark!("append refused: too much is not committed");
             return Err(AppendError::Busy {
                 resource: "bytes appended and not committed",
                 used: waiting,
@@ -96,6 +97,7 @@ impl Inner {
         let segment = if rolls { staging.next_segment() } else { staging.end() };
         if segment >= self.positions.prepared.get() {
             self.wakes.preparer.notify_one();
+            runtime::mark!("append refused: no segment is ready");
             let not_ready_yet = AppendError::Busy {
                 resource: "segments made ready",
                 used: segment,

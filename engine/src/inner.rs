@@ -192,6 +192,7 @@ impl Inner {
         };
         let first = self.fence.borrow_mut().get_or_insert_with(|| reason.clone()).clone();
         if first == reason {
+            runtime::mark!("shard fenced");
             tracing::error!(shard = self.id.get(), %reason, "shard fenced");
         }
         self.wakes.writer.notify_one();

@@ -59,6 +59,7 @@ impl Inner {
             let count = self.queues.entries_hot(request.queue, from, wanted, &mut entries);
             if count == 0 {
                 // The rest is for a read that may wait; what is there is given at once.
+                runtime::mark!("read that waits for the disk");
                 return (gathering.result.count > 0).then(|| gathering.finish(self));
             }
             looked_at += count;

@@ -114,6 +114,7 @@ pub(crate) async fn open_shard(
     found.end = end.end;
     found.min = log.min().unwrap_or(end.end);
     if end.last_used > end.end {
+        runtime::mark!("torn tail cut");
         found.torn_bytes = end.last_used - end.end;
         if !planted::is(Bug::NoCut) {
             log.cut(end.end).await?;
@@ -322,6 +323,7 @@ async fn find_end(
         };
         let to = gap.as_ref().map_or(nothing_follows, |gap| gap.to);
         previous = gap.and_then(|gap| gap.previous);
+        runtime::mark!("damage found in the log");
         tracing::error!(from = end.end, to, %reason, "the log is damaged");
         end.damage.push(DamagedRange {
             from: end.end,

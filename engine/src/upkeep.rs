@@ -176,6 +176,7 @@ impl Inner {
     }
 
     fn disk_full(&self, space: Option<DiskSpace>) -> AppendError {
+        runtime::mark!("append refused: disk full");
         let space = space.unwrap_or(DiskSpace { total: 0, available: 0 });
         AppendError::DiskFull {
             path: self.log.directory().to_owned(),
@@ -304,6 +305,7 @@ impl Inner {
         next.end = position;
         next.newest_ms = self.ages.newest_ms(runtime::wall_clock_ms());
         next.unsynced_max = self.layout.unsynced_reach();
+        runtime::mark!("checkpoint taken");
         next.write(&self.layout.shard_dir(self.id)).await
     }
 
@@ -371,6 +373,7 @@ impl Inner {
         self.cold.borrow_mut().remove_where(|start| start < min);
         let gone: Vec<u64> = bases.into_iter().filter(|base| *base <= last).collect();
         for base in &gone {
+            runtime::mark!("segment deleted");
             tracing::info!(shard = self.id.get(), segment = base, "segment deleted");
             self.log.retire(*base).await?;
         }

@@ -460,6 +460,7 @@ impl RouteTable {
 
     fn remove(&mut self, broker: &BrokerAddress) -> Option<MinIdChange> {
         let live = self.live.remove(broker)?;
+        runtime::mark!("broker removed from the routes");
         tracing::info!(cluster = broker.cluster, address = broker.address, "broker removed");
         let broker_name = live.broker_name;
         let group = self.groups.get_mut(&broker_name)?;

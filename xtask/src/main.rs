@@ -1,4 +1,5 @@
-//! Chores: `cargo xtask test` runs everything that guards this project, `cargo xtask lint` what reads it.
+//! Chores: `cargo xtask test` runs everything that guards this project, `cargo xtask lint` what reads it,
+//! `cargo xtask sim` plays seeds at length.
 #![expect(
     clippy::print_stdout,
     clippy::print_stderr,
@@ -7,6 +8,7 @@
 
 mod requirements;
 mod run;
+mod simulation;
 mod storage;
 mod tests;
 
@@ -55,6 +57,16 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Play the whole cluster in a simulated world, seed after seed, while everything fails.
+    #[command(
+        disable_help_flag = true,
+        after_help = "Examples:\n  cargo xtask sim --seeds 2000    two thousand seeds\n  cargo xtask sim --shrink 77     what of seed 77 is needed to fail\n  cargo xtask sim --help          all options"
+    )]
+    Sim {
+        /// Arguments of `simulate`: --seeds N, --from S, --minutes M, --shrink SEED, --canary, --twice, --log, --off KIND.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Formatting, clippy with warnings denied, and cargo-deny.
     Lint,
 }
@@ -65,6 +77,7 @@ fn main() -> ExitCode {
         Chore::CrashStates { arguments } => storage::check("crash-states", &arguments),
         Chore::BitFlips { arguments } => storage::check("bit-flips", &arguments),
         Chore::Museum { arguments } => storage::museum(&arguments),
+        Chore::Sim { arguments } => simulation::run(&arguments),
         Chore::Lint => lint(),
     };
     match outcome {

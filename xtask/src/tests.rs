@@ -1,6 +1,6 @@
 //! Runs the tests and counts them over all packages.
 
-use crate::{requirements, run};
+use crate::{requirements, run, simulation};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
@@ -36,7 +36,7 @@ fn run_all(quick: bool, counts: &mut Counts) -> Result<(), String> {
     // The system tests start the real programs, as users build them.
     run::check("cargo", &["build", "--release", "--workspace", "--bins"])?;
     let second = cargo(&["test", "--release", "--no-fail-fast", "--package", "tests"], counts);
-    first.and(second)
+    first.and(second).and(simulation::test())
 }
 
 fn cargo(arguments: &[&str], counts: &mut Counts) -> Result<(), String> {

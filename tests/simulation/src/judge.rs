@@ -1,0 +1,106 @@
+//! After the faults: everything must work again within a bounded time, and everything is read back.
+
+use crate::cluster::Cluster;
+use crate::consumers::drain;
+use crate::plan::Plan;
+use crate::producers::{TOPIC, every_queue_takes_a_message, queues_of};
+use crate::recorder::Shared;
+use std::rc::Rc;
+use std::time::Duration;
+
+/// Virtual time within which brokers that are well are up again.
+const START_LIMIT: Duration = Duration::from_secs(30);
+/// Virtual time within which every queue takes messages again. A client keeps a route for 30 s.
+const SEND_LIMIT: Duration = Duration::from_secs(60);
+/// Virtual time for the reading of one queue.
+const DRAIN_LIMIT: Duration = Duration::from_secs(60);
+
+/// Waits for the healed cluster to work and reads everything back; gives what is wrong.
+///
+/// # Errors
+/// In words.
+pub fn heal_and_drain(cluster: &Cluster, plan: &Plan, recorder: &Shared) -> Result<(), String> {
+    let simulation = &cluster.simulation;
+    let healthy = |damaged: bool| move |broker: &&crate::cluster::BrokerNode| broker.plan.damaged() == damaged;
+    let up = || {
+        cluster
+            .brokers
+            .iter()
+            .filter(healthy(false))
+            .all(|broker| broker.state.ready.get())
+    };
+    simulation.run_until(up, START_LIMIT).map_err(|stopped| {
+        let failures: Vec<_> = cluster
+            .brokers
+            .iter()
+            .map(|broker| (broker.name.clone(), broker.state.failure.borrow().clone()))
+            .collect();
+        format!("the brokers are not up {START_LIMIT:?} after everything was mended: {failures:?}; {stopped}")
+    })?;
+    if plan.brokers.iter().any(crate::plan::BrokerPlan::damaged) {
+        // One whose store is damaged may refuse to start, and then says why.
+        simulation.run_for(Duration::from_secs(5));
+        for broker in cluster.brokers.iter().filter(healthy(true)) {
+            let silent = !broker.state.ready.get() && broker.state.failure.borrow().is_none();
+            if silent {
+                return Err(format!(
+                    "{} has a damaged store and neither starts nor says why",
+                    broker.name
+                ));
+            }
+        }
+    }
+    let names: Vec<String> = cluster
+        .brokers
+        .iter()
+        .filter(healthy(false))
+        .map(|broker| broker.name.clone())
+        .collect();
+    let sending = every_queue_takes_a_message(Rc::clone(recorder), names, SEND_LIMIT);
+    let deaf = simulation
+        .block_on(cluster.producers, sending, SEND_LIMIT * 3)
+        .map_err(|stopped| format!("sends after the faults do not end: {stopped}"))?;
+    if !deaf.is_empty() {
+        return Err(format!(
+            "these take no message {SEND_LIMIT:?} after everything was mended: {deaf:?}"
+        ));
+    }
+    recorder.stopping.set(true);
+    // Requests that are under way end, one way or the other.
+    simulation.run_for(Duration::from_secs(10));
+    read_back(cluster, recorder)
+}
+
+fn read_back(cluster: &Cluster, recorder: &Shared) -> Result<(), String> {
+    {
+        let mut history = recorder.history.borrow_mut();
+        history.drain_began();
+    }
+    let brokers: Vec<(String, bool)> = cluster
+        .brokers
+        .iter()
+        .filter(|broker| broker.state.ready.get())
+        .map(|broker| (broker.name.clone(), broker.plan.damaged()))
+        .collect();
+    let queues = brokers.len() * queues_of("", TOPIC).count();
+    let limit = DRAIN_LIMIT * u32::try_from(queues + 1).unwrap_or(u32::MAX);
+    let damaged: Vec<String> = brokers
+        .iter()
+        .filter(|broker| broker.1)
+        .map(|broker| broker.0.clone())
+        .collect();
+    let reading = drain(Rc::clone(recorder), brokers, DRAIN_LIMIT);
+    let failures = cluster
+        .simulation
+        .block_on(cluster.consumers, reading, limit)
+        .map_err(|stopped| format!("the reading of everything does not end: {stopped}"))?;
+    let failures: Vec<String> = failures
+        .into_iter()
+        .filter(|failure| !damaged.iter().any(|name| failure.contains(name.as_str())))
+        .collect();
+    if failures.is_empty() {
+        Ok(())
+    } else {
+        Err(format!("queues that cannot be read: {failures:?}"))
+    }
+}
