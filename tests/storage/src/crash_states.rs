@@ -134,7 +134,7 @@ pub(crate) fn run_seed(seed: u64, disks: Disks, only: Option<StateId>) -> Totals
         seeds: 1,
         ..Totals::default()
     };
-    let flush = if seed % 2 == 0 {
+    let flush = if seed.is_multiple_of(2) {
         FlushMode::Sync
     } else {
         FlushMode::Async

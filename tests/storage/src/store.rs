@@ -43,9 +43,13 @@ pub(crate) fn make(seed: u64) -> Result<Store, String> {
         disk = lived.points.last().map(|point| point.at.killed());
     }
     let disk = disk.ok_or("a store has at least one life")?;
-    let disk = if seed % 2 == 0 { close(disk, &options)? } else { disk };
+    let disk = if seed.is_multiple_of(2) {
+        close(disk, &options)?
+    } else {
+        disk
+    };
     let examined = examine(disk, &options, false, false)?;
-    let disk = if seed % 2 == 0 {
+    let disk = if seed.is_multiple_of(2) {
         close(examined.left.killed(), &options)?
     } else {
         examined.left.killed()
