@@ -5,6 +5,7 @@
     reason = "a command line tool talks to its user"
 )]
 
+mod faults;
 mod requirements;
 mod run;
 mod tests;
@@ -30,6 +31,11 @@ enum Chore {
         #[arg(long)]
         quick: bool,
     },
+    /// Break disks, clocks and processes under real servers, at length, and count what is lost. Needs root.
+    #[command(
+        after_help = "Examples:\n  cargo xtask faults --minutes 10\n  cargo xtask faults --only sync-error-zram,sync-error-fuse --against apache --apache-lib DIR\n\nA fault that this machine has no means for is skipped and says so: FUSE, loop devices, zram, fsfreeze, libfaketime (Debian's\npackage libfaketime). `cargo test --package tests --test faults -- --list` names every fault."
+    )]
+    Faults(faults::Options),
     /// Formatting, clippy with warnings denied, and cargo-deny.
     Lint,
 }
@@ -37,6 +43,7 @@ enum Chore {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().chore {
         Chore::Test { quick } => tests::run(quick),
+        Chore::Faults(options) => faults::run(&options),
         Chore::Lint => lint(),
     };
     match outcome {
