@@ -4,13 +4,17 @@
 
 mod apache;
 mod clients;
+mod java_load;
 mod places;
 mod ports;
 mod process;
 mod servers;
+mod waits;
 
 pub use clients::{Client, Report};
+pub use java_load::{JavaLoad, LoadResult};
 pub use places::{binary, clients_dir, workspace};
 pub use ports::PortBlock;
 pub use process::Process;
-pub use servers::{Cluster, FlushMode, Separate, Up};
+pub use servers::{Cluster, FlushMode, Separate, Setup, Up};
+pub use waits::{Waits, seed, setting};

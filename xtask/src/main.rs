@@ -6,6 +6,7 @@
     reason = "a command line tool talks to its user"
 )]
 
+mod faults;
 mod requirements;
 mod run;
 mod simulation;
@@ -67,6 +68,11 @@ enum Chore {
         #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
         arguments: Vec<String>,
     },
+    /// Break disks, clocks and processes under real servers, at length, and count what is lost. Needs root.
+    #[command(
+        after_help = "Examples:\n  cargo xtask faults --minutes 10\n  cargo xtask faults --only sync-error-zram,sync-error-fuse --against apache --apache-lib DIR\n\nA fault that this machine has no means for is skipped and says so: FUSE, loop devices, zram, fsfreeze, libfaketime (Debian's\npackage libfaketime). `cargo test --package tests --test faults -- --list` names every fault."
+    )]
+    Faults(faults::Options),
     /// Formatting, clippy with warnings denied, and cargo-deny.
     Lint,
 }
@@ -78,6 +84,7 @@ fn main() -> ExitCode {
         Chore::BitFlips { arguments } => storage::check("bit-flips", &arguments),
         Chore::Museum { arguments } => storage::museum(&arguments),
         Chore::Sim { arguments } => simulation::run(&arguments),
+        Chore::Faults(options) => faults::run(&options),
         Chore::Lint => lint(),
     };
     match outcome {

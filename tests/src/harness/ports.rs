@@ -1,8 +1,10 @@
 //! Ports that are free now, in blocks: a broker listens on its port, two below it (VIP) and one above it (HA).
 
+use super::setting;
 use std::net::TcpListener;
 use std::sync::atomic::{AtomicU16, Ordering};
 
+/// `RINGMQ_TEST_PORTS` names another first port, for runs beside each other.
 const FIRST: u16 = 22_200;
 const BLOCK: u16 = 10;
 const BLOCKS: u16 = 70;
@@ -19,10 +21,12 @@ pub struct PortBlock {
 impl PortBlock {
     /// The next block in which every port can be bound. Processes begin at different blocks, so they seldom try the same.
     pub fn free() -> PortBlock {
+        let first = setting("RINGMQ_TEST_PORTS", u64::from(FIRST));
+        let first = u16::try_from(first).expect("RINGMQ_TEST_PORTS is a port");
         let start = u16::try_from(std::process::id() % u32::from(BLOCKS)).expect("less than 70");
         for _ in 0..BLOCKS {
             let block = start.wrapping_add(NEXT.fetch_add(1, Ordering::Relaxed)) % BLOCKS;
-            let base = FIRST + block * BLOCK;
+            let base = first + block * BLOCK;
             if (base..base + BLOCK).all(|port| TcpListener::bind(("127.0.0.1", port)).is_ok()) {
                 return PortBlock {
                     namesrv: base,
@@ -31,8 +35,8 @@ impl PortBlock {
             }
         }
         panic!(
-            "no {BLOCK} free ports in a row from {FIRST} to {}",
-            FIRST + BLOCK * BLOCKS
+            "no {BLOCK} free ports in a row from {first} to {}",
+            first + BLOCK * BLOCKS
         );
     }
 

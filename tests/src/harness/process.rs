@@ -1,5 +1,6 @@
 //! A child process with captured output, bounded waits, and an end when the test ends, however that ends.
 
+use rustix::process::{Pid, Signal};
 use std::io::{BufRead, BufReader, Read, Write};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
@@ -93,8 +94,7 @@ impl Process {
 
     /// Asks for a clean end (SIGTERM) and waits for it.
     pub fn stop(mut self, limit: Duration) -> (ExitStatus, Vec<String>) {
-        let asked = Command::new("kill").arg("-TERM").arg(self.pid().to_string()).status();
-        assert!(asked.is_ok_and(|s| s.success()), "cannot send SIGTERM to {}", self.name);
+        self.signal(Signal::TERM);
         let status = self.await_end(limit);
         self.drain();
         (status, std::mem::take(&mut self.seen))
@@ -103,6 +103,22 @@ impl Process {
     /// kill -9, and no more.
     pub fn kill(mut self) {
         self.end();
+    }
+
+    /// SIGSTOP: it stands still until [`Process::resume`], or its end.
+    pub fn pause(&self) {
+        self.signal(Signal::STOP);
+    }
+
+    /// SIGCONT.
+    pub fn resume(&self) {
+        self.signal(Signal::CONT);
+    }
+
+    fn signal(&self, signal: Signal) {
+        let pid = i32::try_from(self.pid()).ok().and_then(Pid::from_raw);
+        let sent = rustix::process::kill_process(pid.expect("a process has a number"), signal);
+        sent.unwrap_or_else(|error| panic!("cannot send {signal:?} to {}: {error}", self.name));
     }
 
     pub fn is_running(&mut self) -> bool {
@@ -151,7 +167,9 @@ impl Drop for Process {
     }
 }
 
+/// Hands lines on as they come; with `RINGMQ_TEST_ECHO` they are shown as well.
 fn follow(pipe: Option<impl Read + Send + 'static>, to: Sender<String>) {
+    let echo = std::env::var_os("RINGMQ_TEST_ECHO").is_some();
     let pipe = pipe.expect("the command was given pipes");
     thread::spawn(move || {
         let mut lines = BufReader::new(pipe);
@@ -160,6 +178,9 @@ fn follow(pipe: Option<impl Read + Send + 'static>, to: Sender<String>) {
         while lines.read_until(b'\n', &mut bytes).is_ok_and(|length| length > 0) {
             let line = String::from_utf8_lossy(&bytes).trim_end().to_owned();
             bytes.clear();
+            if echo {
+                eprintln!("| {line}");
+            }
             if to.send(line).is_err() {
                 break;
             }

@@ -88,11 +88,53 @@ impl Up {
     }
 }
 
+/// What a broker is to be beside its defaults.
+#[derive(Clone, Debug)]
+pub struct Setup {
+    pub flush: FlushMode,
+    /// Where the store goes; a temporary folder without it.
+    pub store: Option<PathBuf>,
+    /// Further lines of `broker.conf`.
+    pub lines: Vec<String>,
+    /// Environment of the broker's process.
+    pub environment: Vec<(String, String)>,
+}
+
+impl Setup {
+    pub fn new(flush: FlushMode) -> Setup {
+        Setup {
+            flush,
+            store: None,
+            lines: Vec::new(),
+            environment: Vec::new(),
+        }
+    }
+
+    /// With the store on another disk.
+    pub fn store(mut self, at: &Path) -> Setup {
+        self.store = Some(at.to_owned());
+        self
+    }
+
+    /// With a line of configuration.
+    pub fn line(mut self, line: &str) -> Setup {
+        self.lines.push(line.to_owned());
+        self
+    }
+
+    /// With a variable of the broker's environment.
+    pub fn variable(mut self, name: &str, value: &str) -> Setup {
+        self.environment.push((name.to_owned(), value.to_owned()));
+        self
+    }
+}
+
 /// `mqnamesrv` and `mqbroker` with Apache's arguments and properties files; the broker can be killed and started again.
 #[derive(Debug)]
 pub struct Separate {
     pub ports: PortBlock,
     dir: TempDir,
+    environment: Vec<(String, String)>,
     broker: Option<Process>,
     /// Dropped after the broker.
     _namesrv: Process,
@@ -100,6 +142,10 @@ pub struct Separate {
 
 impl Separate {
     pub fn start(flush: FlushMode) -> Separate {
+        Separate::with(&Setup::new(flush))
+    }
+
+    pub fn with(setup: &Setup) -> Separate {
         let dir = temporary("servers");
         let ports = PortBlock::free();
         let file = write(
@@ -107,12 +153,13 @@ impl Separate {
             "namesrv.conf",
             &format!("listenPort={}\nbindAddress=127.0.0.1\n", ports.namesrv),
         );
-        write(&dir, "broker.conf", &broker_conf(dir.path(), ports, flush));
+        write(&dir, "broker.conf", &broker_conf(dir.path(), ports, setup));
         let mut namesrv = Process::start("mqnamesrv", server("mqnamesrv", dir.path()).arg("-c").arg(file));
         namesrv.await_line("`boot success`", START_LIMIT, |line| line.contains("boot success"));
         let mut servers = Separate {
             ports,
             dir,
+            environment: setup.environment.clone(),
             broker: None,
             _namesrv: namesrv,
         };
@@ -124,6 +171,7 @@ impl Separate {
     pub fn start_broker(&mut self) {
         let mut command = server("mqbroker", self.dir.path());
         command
+            .envs(self.environment.iter().map(|(name, value)| (name, value)))
             .args(["-n", &self.ports.namesrv_address()])
             .arg("-c")
             .arg(self.dir.path().join("broker.conf"));
@@ -147,6 +195,11 @@ impl Separate {
         status.success() || status.code() == Some(143)
     }
 
+    /// The broker's process, while it runs.
+    pub fn broker(&mut self) -> &mut Process {
+        self.broker.as_mut().expect("the broker runs")
+    }
+
     pub fn conf_file(&self) -> PathBuf {
         self.dir.path().join("broker.conf")
     }
@@ -161,20 +214,21 @@ fn server(name: &str, home: &Path) -> Command {
     command
 }
 
-fn broker_conf(dir: &Path, ports: PortBlock, flush: FlushMode) -> String {
-    let flush = match flush {
+fn broker_conf(dir: &Path, ports: PortBlock, setup: &Setup) -> String {
+    let flush = match setup.flush {
         FlushMode::Async => "ASYNC_FLUSH",
         FlushMode::Sync => "SYNC_FLUSH",
     };
-    let store = dir.join("store");
-    format!(
+    let store = setup.store.clone().unwrap_or_else(|| dir.join("store"));
+    let conf = format!(
         "brokerClusterName=DefaultCluster\nbrokerName=broker-a\nbrokerId=0\ndeleteWhen=04\nfileReservedTime=48\n\
          brokerRole=ASYNC_MASTER\nflushDiskType={flush}\nlistenPort={}\nbrokerIP1=127.0.0.1\nbrokerIP2=127.0.0.1\n\
          storePathRootDir={}\nstorePathCommitLog={}\n",
         ports.broker,
         store.display(),
         store.join("commitlog").display()
-    )
+    );
+    setup.lines.iter().fold(conf, |conf, line| conf + line + "\n")
 }
 
 fn write(dir: &TempDir, name: &str, text: &str) -> PathBuf {
