@@ -17,7 +17,6 @@ use crate::subscription_groups::{GroupSettings, SubscriptionGroups, forbidden_up
 use crate::topics::{GroupTopic, Needed, SendHint, TopicSettings, Topics, topic_update};
 use engine::BatchId;
 use protocol::body::topic::TopicConfigAndMappingSerializeWrapper;
-use protocol::message::sys_flag::perm;
 use protocol::model::ShardId;
 use runtime::Instant;
 use runtime::sync::Notify;
@@ -51,6 +50,7 @@ impl Control {
     pub fn new(settings: &Settings) -> Rc<Control> {
         let config = &settings.config;
         let now_ms = runtime::wall_clock_ms();
+        let utc_offset_ms = i64::from(runtime::machine::utc_offset_minutes()) * 60_000;
         let topics = TopicSettings {
             broker_name: config.broker_name.clone(),
             cluster_name: config.broker_cluster_name.clone(),
@@ -74,7 +74,7 @@ impl Control {
             consumer_groups: RefCell::default(),
             producer_groups: RefCell::default(),
             queue_locks: RefCell::default(),
-            stats: RefCell::new(BrokerStats::new(&config.broker_cluster_name, now_ms, 0)),
+            stats: RefCell::new(BrokerStats::new(&config.broker_cluster_name, now_ms, utc_offset_ms)),
             topics_changed: Notify::new(),
             started_ms: now_ms,
         })
@@ -152,18 +152,11 @@ impl Control {
         self.topics.borrow().registration(settings.permission)
     }
 
-    /// Makes the retry or dead letter topic of a group, if it is not there.
+    /// Makes the retry or dead letter topic of a group, if it is not there; or an order topic of it, if that is wanted.
     ///
     /// # Errors
     /// A bad name, or a log that takes no records.
-    pub async fn ensure_group_topic(&self, core: &Core, topic: &str, queues: u32) -> Result<(), Error> {
-        let wanted = GroupTopic {
-            topic,
-            queues: i32::try_from(queues).unwrap_or(1),
-            perm: perm::READ | perm::WRITE,
-            order: false,
-            sys_flag: 0,
-        };
+    pub async fn ensure_group_topic(&self, core: &Core, wanted: GroupTopic<'_>) -> Result<(), Error> {
         let needed = self.topics.borrow_mut().for_group(wanted, runtime::wall_clock_ms())?;
         self.keep(core, needed).await
     }

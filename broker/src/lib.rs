@@ -31,5 +31,6 @@ pub mod start;
 pub mod stats;
 pub mod storing;
 pub mod subscription_groups;
+pub mod table_files;
 pub mod topics;
 pub mod up;

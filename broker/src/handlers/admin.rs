@@ -7,6 +7,7 @@ use crate::handlers::{Answer, Outcome};
 use crate::request::Request;
 use crate::settings::Settings;
 use crate::stats::StatName;
+use crate::table_files::DelayOffsetsFile;
 use engine::ShardStats;
 use protocol::body::json::to_java_json;
 use protocol::body::stats::{BrokerStatsData, BrokerStatsItem, KvTable};
@@ -342,14 +343,5 @@ pub async fn clean_unused_topics(core: Rc<Core>, _request: Rc<Request>) -> Outco
 
 /// GET_ALL_DELAY_OFFSET: how far every delay level is, in the layout of delayOffset.json.
 pub async fn delay_offsets(core: Rc<Core>, _request: Rc<Request>) -> Outcome {
-    let levels = core
-        .ask_all(|core| async move { crate::delayed_messages::figures(&core) })
-        .await;
-    let table: BTreeMap<i32, i64> = levels
-        .into_iter()
-        .flatten()
-        .map(|(level, progress, _max)| (level, progress))
-        .collect();
-    let body = serde_json::json!({ "offsetTable": table });
-    Ok(Answer::body(body.to_string()))
+    Ok(Answer::body(to_java_json(&DelayOffsetsFile::gather(&core).await)))
 }
