@@ -15,6 +15,7 @@ pub mod handlers;
 pub mod held_pulls;
 pub mod incoming;
 mod lookups;
+pub mod lost_messages;
 pub mod meta;
 pub mod plan;
 pub mod preflight;

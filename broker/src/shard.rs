@@ -6,6 +6,7 @@ use crate::delayed_messages::DelayedMessages;
 use crate::error::Error;
 use crate::handlers::pull;
 use crate::held_pulls::QueueKey;
+use crate::lost_messages::LostMessages;
 use crate::meta::Meta;
 use crate::replies::{SendReplyFields, WaitingBatch, WaitingSend, WaitingSends};
 use crate::request::Origin;
@@ -40,6 +41,8 @@ pub struct CoreShard {
     pub delayed: DelayedMessages,
     /// Rung when consumer offsets have changed.
     pub offsets_changed: Notify,
+    /// What readers have met that cannot be read.
+    pub lost: LostMessages,
     /// Messages no further than this from the end of the log count as in memory.
     pub in_memory_distance: u64,
     /// A task looks for sends that have waited too long.
@@ -57,6 +60,7 @@ impl CoreShard {
             consumer_offsets: RefCell::default(),
             delayed: DelayedMessages::default(),
             offsets_changed: Notify::new(),
+            lost: LostMessages::default(),
             in_memory_distance,
             watched: std::cell::Cell::new(false),
         })

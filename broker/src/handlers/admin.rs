@@ -67,6 +67,8 @@ fn put(table: &mut BTreeMap<String, String>, key: &str, value: impl ToString) {
 /// What one core says of its shards.
 struct CoreFigures {
     shards: Vec<(u8, ShardStats)>,
+    /// Messages that readers have met and could not read.
+    lost: u64,
     earliest_ms: Option<i64>,
     connections: usize,
 }
@@ -83,6 +85,7 @@ async fn put_store_figures(core: &Rc<Core>, table: &mut BTreeMap<String, String>
                 shards.push((shard.id.get(), shard.engine.stats()));
             }
             CoreFigures {
+                lost: core.own_shards().map(|shard| shard.lost.count()).sum(),
                 shards,
                 earliest_ms,
                 connections: core.connections.count(),
@@ -119,6 +122,7 @@ async fn put_store_figures(core: &Rc<Core>, table: &mut BTreeMap<String, String>
         "connections",
         figures.iter().map(|core| core.connections).sum::<usize>(),
     );
+    put(table, "lostMessages", figures.iter().map(|core| core.lost).sum::<u64>());
     for (shard, stats) in &shards {
         let place = |position: u64| {
             protocol::model::ShardId::new(*shard).map_or(0, |shard| PhysicalOffset::new(shard, position).to_wire())

@@ -6,5 +6,6 @@
 )]
 
 mod clients;
+mod damage;
 mod table_files;
 mod world;
