@@ -48,36 +48,29 @@ impl Control {
     /// The tables of a broker that has just started; what its log says comes by [`Control::take_back`].
     #[must_use]
     pub fn new(settings: &Settings) -> Rc<Control> {
-        let config = &settings.config;
         let now_ms = runtime::wall_clock_ms();
         let utc_offset_ms = i64::from(runtime::machine::utc_offset_minutes()) * 60_000;
-        let topics = TopicSettings {
-            broker_name: config.broker_name.clone(),
-            cluster_name: config.broker_cluster_name.clone(),
-            auto_create: config.auto_create_topic_enable,
-            default_queues: i32::try_from(config.default_topic_queue_nums).unwrap_or(8),
-            cluster_topic: config.cluster_topic_enable,
-            broker_topic: config.broker_topic_enable,
-            trace_topic: config.trace_topic_enable.then(|| config.msg_trace_topic_name.clone()),
-            revive_queues: 8,
-            timer_wheel: true,
-            protect_system_topics: config.validate_system_topic_when_update_topic,
-            mixed_messages: config.enable_mixed_message_type,
-        };
-        let groups = GroupSettings {
-            auto_create: config.auto_create_subscription_group,
-            auto_create_system: config.enable_create_sys_group,
-        };
+        let cluster = &settings.config.broker_cluster_name;
         Rc::new(Control {
-            topics: RefCell::new(Topics::new(topics, now_ms)),
-            subscription_groups: RefCell::new(SubscriptionGroups::new(groups, now_ms)),
+            topics: RefCell::new(Topics::new(topic_settings(settings), now_ms)),
+            subscription_groups: RefCell::new(SubscriptionGroups::new(group_settings(settings), now_ms)),
             consumer_groups: RefCell::default(),
             producer_groups: RefCell::default(),
             queue_locks: RefCell::default(),
-            stats: RefCell::new(BrokerStats::new(&config.broker_cluster_name, now_ms, utc_offset_ms)),
+            stats: RefCell::new(BrokerStats::new(cluster, now_ms, utc_offset_ms)),
             topics_changed: Notify::new(),
             started_ms: now_ms,
         })
+    }
+
+    /// Other rules hold from now on; what is there stays.
+    pub fn set_settings(&self, settings: &Settings) {
+        self.topics.borrow_mut().set_settings(topic_settings(settings));
+        self.subscription_groups
+            .borrow_mut()
+            .set_settings(group_settings(settings));
+        // The broker's permission is part of what the name servers know.
+        self.topics_changed.notify_one();
     }
 
     /// Takes a record that was written before; for a start.
@@ -181,6 +174,31 @@ impl Control {
     #[must_use]
     pub fn holds_locks(&self, consumer_group: &str) -> bool {
         self.queue_locks.borrow().is_locked(consumer_group, Instant::now())
+    }
+}
+
+fn topic_settings(settings: &Settings) -> TopicSettings {
+    let config = &settings.config;
+    TopicSettings {
+        broker_name: config.broker_name.clone(),
+        cluster_name: config.broker_cluster_name.clone(),
+        auto_create: config.auto_create_topic_enable,
+        default_queues: i32::try_from(config.default_topic_queue_nums).unwrap_or(8),
+        cluster_topic: config.cluster_topic_enable,
+        broker_topic: config.broker_topic_enable,
+        trace_topic: config.trace_topic_enable.then(|| config.msg_trace_topic_name.clone()),
+        revive_queues: 8,
+        timer_wheel: true,
+        protect_system_topics: config.validate_system_topic_when_update_topic,
+        mixed_messages: config.enable_mixed_message_type,
+    }
+}
+
+fn group_settings(settings: &Settings) -> GroupSettings {
+    let config = &settings.config;
+    GroupSettings {
+        auto_create: config.auto_create_subscription_group,
+        auto_create_system: config.enable_create_sys_group,
     }
 }
 

@@ -29,6 +29,8 @@ pub fn prepare(config: BrokerConfig) -> Result<Prepared, String> {
     let layout = runtime::core::run_here(&cores.io, engine::prepare_store(&store))
         .map_err(|error| format!("cannot make an event loop: {error}"))?
         .map_err(|error| error.to_string())?;
+    let (shards, each) = (u64::from(layout.shards().get()), store.memory_max());
+    tracing::info!("{}", plan::memory_line(shards, each));
     let settings = Settings::new(config)?;
     Ok(Prepared {
         broker: Broker::new(settings, layout, cores.cores),

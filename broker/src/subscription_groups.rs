@@ -95,6 +95,11 @@ impl SubscriptionGroups {
         }
     }
 
+    /// Other rules hold from now on.
+    pub fn set_settings(&mut self, settings: GroupSettings) {
+        self.settings = settings;
+    }
+
     /// A group.
     #[must_use]
     pub fn get(&self, consumer_group: &str) -> Option<&Arc<SubscriptionGroupConfig>> {

@@ -175,6 +175,11 @@ impl Topics {
         }
     }
 
+    /// Other rules hold from now on. What is predefined stays as it is.
+    pub fn set_settings(&mut self, settings: TopicSettings) {
+        self.settings = settings;
+    }
+
     /// A topic.
     #[must_use]
     pub fn get(&self, topic: &str) -> Option<&Arc<TopicConfig>> {

@@ -9,8 +9,9 @@ use crate::consume_queue::ConsumeQueues;
 use crate::error::{AppendError, FenceReason};
 use crate::key_index::KeyIndex;
 use crate::message::{Arrival, Commit, Hooks};
-use crate::options::{Retention, StoreOptions};
+use crate::options::{Retention, StoreOptions, TransferLimit};
 use crate::page_cache::PageCache;
+use crate::reserve::Reserve;
 use crate::segmented_log::SegmentedLog;
 use crate::staging::{Batch, Marks, Staging};
 use crate::store::StoreLayout;
@@ -32,6 +33,8 @@ pub(crate) struct Inner {
     pub(crate) hooks: Hooks,
     /// When old segments go; may change while the shard is open.
     pub(crate) retention: RefCell<Retention>,
+    /// Limits of reads of what counts as in memory and of the rest; may change while the shard is open.
+    pub(crate) limits: Cell<(TransferLimit, TransferLimit)>,
     pub(crate) log: SegmentedLog,
     pub(crate) staging: RefCell<Staging>,
     pub(crate) tail: RefCell<TailCache>,
@@ -55,6 +58,8 @@ pub(crate) struct Inner {
     pub(crate) refusal: RefCell<Option<AppendError>>,
     /// Why the next segment could not be made; goes by itself.
     pub(crate) no_segment: RefCell<Option<AppendError>>,
+    /// For a full disk.
+    pub(crate) reserve: Reserve,
     pub(crate) closing: Cell<bool>,
     pub(crate) wakes: Wakes,
     pub(crate) counters: Counters,
@@ -91,6 +96,8 @@ pub(crate) struct Wakes {
     pub(crate) flusher: Notify,
     /// The next segment is wanted.
     pub(crate) preparer: Notify,
+    /// The disk has less room than before, or other rules hold.
+    pub(crate) retention: Notify,
     /// Indexes or checkpoint want to be looked at.
     pub(crate) upkeep: Notify,
     /// The key index may have runs to merge.
@@ -111,6 +118,7 @@ impl Default for Wakes {
             commit: Notify::new(),
             flusher: Notify::new(),
             preparer: Notify::new(),
+            retention: Notify::new(),
             upkeep: Notify::new(),
             merger: Notify::new(),
             stop: Notify::new(),
@@ -145,6 +153,7 @@ impl Inner {
 
     pub(crate) fn set_retention(&self, retention: Retention) {
         *self.retention.borrow_mut() = retention;
+        self.wakes.retention.notify_one();
     }
 
     pub(crate) fn options(&self) -> &StoreOptions {

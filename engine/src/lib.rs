@@ -20,6 +20,7 @@ mod page_cache;
 mod read;
 mod reader;
 mod recovery;
+mod reserve;
 mod segmented_log;
 mod shard;
 mod staging;

@@ -276,6 +276,13 @@ pub async fn update_config(core: Rc<Core>, request: Rc<Request>) -> Outcome {
             let retention = crate::plan::retention(&settings.config);
             for shard in core.own_shards() {
                 shard.engine.set_retention(retention.clone());
+                let config = &settings.config;
+                shard
+                    .engine
+                    .set_limits(crate::plan::limit_in_memory(config), crate::plan::limit_on_disk(config));
+            }
+            if let Some(control) = core.control() {
+                control.set_settings(&settings);
             }
             core.set_settings(settings);
         });

@@ -33,6 +33,10 @@ enum Forbidden {
 /// Messages asked for at most, whatever the client says: RocketMQ's clients allow 1 to 1024.
 const MESSAGES_MAX: usize = 1024;
 
+/// Pulls that one core holds at most, so that nobody fills its memory with pulls. A client that is refused one waits a few seconds
+/// and tries again.
+pub const HELD_PULLS_MAX: usize = 65_536;
+
 /// A pull that waits.
 #[derive(Debug)]
 pub struct HeldPull {
@@ -330,6 +334,13 @@ fn hold(core: &Rc<Core>, accepted: Accepted, time: Duration) {
     if max > accepted.read.from {
         // A message came while this pull was read from the disk.
         return run(core, accepted.request, false);
+    }
+    if core.held_pulls.borrow().len() >= HELD_PULLS_MAX {
+        let remark = format!(
+            "[OVERLOAD]system busy, start flow control for a while: core {} holds {HELD_PULLS_MAX} pulls",
+            core.index
+        );
+        return core.refuse(&accepted.request.reply_to(), ResponseCode::SYSTEM_BUSY, &remark);
     }
     let queue = QueueKey {
         shard: accepted.shard.id,

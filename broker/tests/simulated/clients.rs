@@ -105,3 +105,30 @@ fn blanks_in_a_tag_expression_do_not_hide_messages() {
         );
     }
 }
+
+#[test]
+fn the_members_of_a_group_are_asked_where_they_are() {
+    let world = World::new("", &[]);
+    let status = |group: &str, client: &str| {
+        let fields = [("topic", "T"), ("group", group), ("clientAddr", client)];
+        let answer = world.ask(RequestCode::INVOKE_BROKER_TO_GET_CONSUMER_STATUS, &fields, b"");
+        let body = String::from_utf8_lossy(answer.0.body()).into_owned();
+        (answer.code(), [body, answer.remark()].concat())
+    };
+    let (code, text) = status("g", "");
+    assert_eq!(code, ResponseCode::SYSTEM_ERROR);
+    assert!(
+        text.contains("No Any Consumer online in the consumer group: [g]"),
+        "{text}"
+    );
+    world.heartbeat(consumer("g", "T", "*"));
+    for client in ["", "10.0.0.2@1"] {
+        let (code, text) = status("g", client);
+        assert_eq!(code, ResponseCode::SUCCESS);
+        assert!(
+            text.contains("10.0.0.2@1") && text.contains("\"queueId\":2") && text.contains(":7"),
+            "{text}"
+        );
+    }
+    assert!(!status("g", "somebody").1.contains(":7"));
+}

@@ -7,5 +7,7 @@
 
 mod clients;
 mod damage;
+mod disk_full;
+mod settings;
 mod table_files;
 mod world;

@@ -4,14 +4,14 @@ use broker::broker::Broker;
 use broker::config::{BrokerConfig, Machine, Sources};
 use broker::settings::Settings;
 use broker::{plan, start};
-use bytes::Bytes;
+use bytes::{Bytes, BytesMut};
 use protocol::body::heartbeat::{ConsumerData, HeartbeatData};
 use protocol::body::to_java_json;
 use protocol::frame::Frame;
 use protocol::header_writer::HeaderWriter;
 use protocol::request_code::RequestCode;
 use protocol::response_code::ResponseCode;
-use remoting::{Connections, Limits, NoRequests, RpcClient};
+use remoting::{Connection, Connections, Handler, Limits, RpcClient};
 use runtime::file;
 use runtime::sim::{NodeId, Options, Simulation};
 use std::cell::RefCell;
@@ -25,8 +25,28 @@ pub(crate) const STORE: &str = "/store";
 const ADDRESS: &str = "10.0.0.1:10911";
 const CONF: &str = "brokerIP1=10.0.0.1\nbrokerIP2=10.0.0.1\nbindAddress=10.0.0.1\nbrokerName=broker-a\nshards=2\n\
                     storePathRootDir=/store\nmappedFileSizeCommitLog=8388608\n";
-const LIMIT: Duration = Duration::from_secs(60);
+const CONF_FILE: &str = "/conf/broker.conf";
+/// Virtual time for anything that is waited for.
+pub(crate) const LIMIT: Duration = Duration::from_secs(60);
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
+
+/// A consumer of queue 2 of topic T that has come to offset 7, when the broker asks it.
+struct ConsumerSide;
+
+impl Handler for ConsumerSide {
+    fn on_request(&self, connection: &Rc<Connection>, request: Frame) {
+        if request.is_oneway() {
+            return;
+        }
+        assert_eq!(request.request_code(), RequestCode::GET_CONSUMER_STATUS_FROM_CLIENT);
+        let body: &[u8] = br#"{"messageQueueTable":{{"brokerName":"broker-a","queueId":2,"topic":"T"}:7}}"#;
+        let write = |out: &mut BytesMut| {
+            let header = HeaderWriter::response(out, request.serialize(), ResponseCode::SUCCESS, request.opaque());
+            header.finish(body.len()).unwrap();
+        };
+        connection.reply_parts(write, [Bytes::from_static(body)]);
+    }
+}
 
 /// What an answer says.
 #[derive(Debug)]
@@ -78,14 +98,14 @@ async fn run_broker(conf: &str, files: &[(&str, &str)]) -> Result<(), String> {
         rocketmq_home: None,
     };
     let sources = Sources {
-        file: Some((Path::new("broker.conf"), conf.as_bytes())),
+        file: Some((Path::new(CONF_FILE), conf.as_bytes())),
         options: &[],
         machine: &machine,
     };
     let config = BrokerConfig::load(&sources)
         .map_err(|findings| format!("{findings:?}"))?
         .0;
-    for (path, text) in files {
+    for (path, text) in files.iter().copied().chain([(CONF_FILE, conf)]) {
         let path = Path::new(path);
         if !file::exists(path).await {
             file::create_directory(path.parent().unwrap()).await.unwrap();
@@ -123,7 +143,7 @@ impl World {
         simulation.start(client, runtime::signal::terminated);
         let rpc = simulation.on(client, || {
             let connections = Connections::new(Limits::default());
-            let rpc = RpcClient::new(connections.clone(), Rc::new(NoRequests));
+            let rpc = RpcClient::new(connections.clone(), Rc::new(ConsumerSide));
             (connections, rpc)
         });
         World {

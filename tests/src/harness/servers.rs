@@ -101,13 +101,27 @@ pub struct Separate {
 impl Separate {
     pub fn start(flush: FlushMode) -> Separate {
         let dir = temporary("servers");
+        let store = dir.path().join("store");
+        Separate::start_with(dir, flush, &store, "")
+    }
+
+    /// The same with the broker's store in a place of the test's choice, and with more lines in its configuration.
+    pub fn start_on(store: &Path, flush: FlushMode, lines: &str) -> Separate {
+        Separate::start_with(temporary("servers"), flush, store, lines)
+    }
+
+    fn start_with(dir: TempDir, flush: FlushMode, store: &Path, lines: &str) -> Separate {
         let ports = PortBlock::free();
         let file = write(
             &dir,
             "namesrv.conf",
             &format!("listenPort={}\nbindAddress=127.0.0.1\n", ports.namesrv),
         );
-        write(&dir, "broker.conf", &broker_conf(dir.path(), ports, flush));
+        write(
+            &dir,
+            "broker.conf",
+            &[&broker_conf(store, ports, flush), lines].concat(),
+        );
         let mut namesrv = Process::start("mqnamesrv", server("mqnamesrv", dir.path()).arg("-c").arg(file));
         namesrv.await_line("`boot success`", START_LIMIT, |line| line.contains("boot success"));
         let mut servers = Separate {
@@ -157,12 +171,11 @@ fn server(name: &str, home: &Path) -> Command {
     command
 }
 
-fn broker_conf(dir: &Path, ports: PortBlock, flush: FlushMode) -> String {
+fn broker_conf(store: &Path, ports: PortBlock, flush: FlushMode) -> String {
     let flush = match flush {
         FlushMode::Async => "ASYNC_FLUSH",
         FlushMode::Sync => "SYNC_FLUSH",
     };
-    let store = dir.join("store");
     format!(
         "brokerClusterName=DefaultCluster\nbrokerName=broker-a\nbrokerId=0\ndeleteWhen=04\nfileReservedTime=48\n\
          brokerRole=ASYNC_MASTER\nflushDiskType={flush}\nlistenPort={}\nbrokerIP1=127.0.0.1\nbrokerIP2=127.0.0.1\n\
