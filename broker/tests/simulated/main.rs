@@ -8,6 +8,7 @@
 mod clients;
 mod damage;
 mod disk_full;
+mod overload;
 mod settings;
 mod table_files;
 mod world;

@@ -264,6 +264,51 @@ impl World {
         self.pull_with(group, topic, (queue_id, offset), &[("sysFlag", "0")])
     }
 
+    /// A pull that may be held for a minute, and is waited for.
+    pub(crate) fn pull_held(&self, group: &str, topic: &str, queue_id: i32, offset: i64) -> Answer {
+        let more = [
+            ("sysFlag", "6"),
+            ("subscription", "*"),
+            ("suspendTimeoutMillis", "20000"),
+        ];
+        self.pull_with(group, topic, (queue_id, offset), &more)
+    }
+
+    /// So many pulls that are held, whose answers nobody waits for.
+    pub(crate) fn hold_pulls(&self, group: &str, topic: &str, queue_id: i32, offset: i64, count: usize) {
+        let rpc = self.rpc.clone().unwrap().1;
+        let fields = [
+            ("consumerGroup", group.to_owned()),
+            ("topic", topic.to_owned()),
+            ("queueId", queue_id.to_string()),
+            ("queueOffset", offset.to_string()),
+            ("maxMsgNums", "1".to_owned()),
+            ("commitOffset", "0".to_owned()),
+            ("suspendTimeoutMillis", "3600000".to_owned()),
+            ("subVersion", "0".to_owned()),
+            ("sysFlag", "6".to_owned()),
+            ("subscription", "*".to_owned()),
+        ];
+        let send_all = async move {
+            for sent in 0..count {
+                let fill = |out: &mut HeaderWriter<'_>| {
+                    for (key, value) in &fields {
+                        out.put(key, value);
+                    }
+                };
+                rpc.notify(ADDRESS, RequestCode::PULL_MESSAGE, fill, Bytes::new())
+                    .await
+                    .unwrap();
+                if sent % 64 == 0 {
+                    // The network takes its time.
+                    runtime::sleep(Duration::from_millis(3)).await;
+                }
+            }
+            runtime::sleep(Duration::from_secs(1)).await;
+        };
+        self.simulation.block_on(self.client, send_all, LIMIT).unwrap();
+    }
+
     fn pull_with(&self, group: &str, topic: &str, place: (i32, i64), more: &[(&str, &str)]) -> Answer {
         let (queue_id, offset) = (place.0.to_string(), place.1.to_string());
         let mut fields = vec![
@@ -273,11 +318,13 @@ impl World {
             ("queueOffset", &offset),
             ("maxMsgNums", "32"),
             ("commitOffset", "0"),
-            ("suspendTimeoutMillis", "0"),
             ("subVersion", "0"),
             ("expressionType", "TAG"),
         ];
         fields.extend_from_slice(more);
+        if more.iter().all(|(name, _value)| *name != "suspendTimeoutMillis") {
+            fields.push(("suspendTimeoutMillis", "0"));
+        }
         self.ask(RequestCode::PULL_MESSAGE, &fields, b"")
     }
 

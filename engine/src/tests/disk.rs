@@ -198,3 +198,30 @@ fn a_full_disk_that_takes_no_messages_is_freed_all_the_same() {
         assert!(!read_all(&shard, "t", 0).await.is_empty());
     });
 }
+
+#[test]
+fn a_disk_above_the_clean_ratio_loses_what_is_past_its_time_at_any_hour_and_nothing_else() {
+    for (reserved, may_go) in [(Duration::from_secs(3600), false), (Duration::ZERO, true)] {
+        let directory = tempfile::tempdir().unwrap();
+        let options = options(directory.path());
+        run(async {
+            let (shard, _) = open(&options).await;
+            fill(&shard, 20).await;
+            shard.set_retention(Retention {
+                reserved,
+                clean_ratio: 0.0,
+                delete_hours: Vec::new(),
+                ..options.retention.clone()
+            });
+            let freed = async {
+                while shard.stats().min == 0 {
+                    runtime::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            // That nothing happens can only be seen by waiting a little.
+            let limit = if may_go { 5000 } else { 200 };
+            let freed = runtime::timeout(Duration::from_millis(limit), freed).await;
+            assert_eq!(freed.is_ok(), may_go, "kept for {reserved:?}");
+        });
+    }
+}
