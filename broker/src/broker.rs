@@ -1,7 +1,7 @@
 //! One broker: what it is made of, in the order in which it starts and stops.
 //!
 //! Start: the store is locked; every core opens its shards and takes its own metadata back; core 0 takes the control
-//! tables back and gives every core its replica; every core listens; core 0 registers with the name servers.
+//! tables back (an empty store takes those of Apache's files) and gives every core its replica; every core listens; core 0 registers with the name servers.
 //! Stop: core 0 leaves the name servers, so that clients go elsewhere; every core stops listening, lets the requests that
 //! are under way end, and closes its shards with a clean checkpoint.
 
@@ -16,6 +16,7 @@ use crate::replication::{follower, leader};
 use crate::settings::Settings;
 use crate::shard::CoreShard;
 use crate::shard_metadata;
+use crate::table_files::{TableFiles, import};
 use engine::{Hooks, Shard, StoreLayout};
 use protocol::model::ShardId;
 use remoting::{Connections, Limits};
@@ -26,7 +27,7 @@ use std::cell::OnceCell;
 use std::net::SocketAddr;
 use std::rc::{Rc, Weak};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 /// Requests that one core may be behind with before others answer its clients `[OVERLOAD]`.
@@ -51,6 +52,9 @@ pub enum StartError {
         /// What is wrong.
         cause: String,
     },
+    /// Files of another broker that were to be taken into an empty store.
+    #[error("{0}")]
+    Import(#[from] import::ImportError),
     /// A port.
     #[error("cannot listen on {address}: {source}; is another broker running? listenPort={} and the port two below are needed", address.port())]
     Listen {
@@ -74,6 +78,8 @@ pub struct Broker {
     stopped: Steps,
     stop: Notify,
     ready: Notify,
+    /// Whether any shard's log holds anything.
+    has_history: AtomicBool,
 }
 
 impl Broker {
@@ -91,6 +97,7 @@ impl Broker {
             stopped: Steps::default(),
             stop: Notify::new(),
             ready: Notify::new(),
+            has_history: AtomicBool::new(false),
         })
     }
 
@@ -127,6 +134,9 @@ impl Broker {
         core.set_shards(shards);
         self.opened.done(&core, self.map.cores()).await;
         if let Some(control) = &control {
+            // A slave takes everything from its master.
+            let empty = !self.has_history.load(Ordering::Acquire) && !self.settings.is_slave();
+            import::into_empty_store(&core, control, empty).await?;
             control.publish_all(&core);
         }
         // Deltas of the control tables are ahead of this in every mailbox.
@@ -135,7 +145,10 @@ impl Broker {
         runtime::spawn(pull::expire_held_pulls(Rc::clone(&core)));
         self.start_role(&core)?;
         if let Some(control) = control {
+            let files = TableFiles::new(&core, &control);
+            runtime::spawn(Rc::clone(&files).keep());
             self.run_control(&core, &control).await;
+            files.write_changed().await;
         }
         self.stopped.done(&core, self.map.cores()).await;
         close(&core).await
@@ -179,6 +192,9 @@ impl Broker {
             let shard = CoreShard::new(id, engine, self.layout.options().in_memory_distance);
             shard_metadata::take_back(core, &shard, &recovered.metadata)
                 .map_err(|cause| StartError::Metadata { shard: id, cause })?;
+            if recovered.end > 0 || !recovered.metadata.is_empty() {
+                self.has_history.store(true, Ordering::Release);
+            }
             if self.settings.is_slave() {
                 shard.engine.follow();
             }

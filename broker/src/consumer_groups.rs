@@ -15,7 +15,7 @@ use crate::clients::{Channel, ChannelName, Client, EndedChannels, Member};
 use crate::replicas::{Subscription, Subscriptions, TableUpdate};
 use protocol::body::group::ConsumerConnection;
 use protocol::body::heartbeat::{ConsumeFromWhere, ConsumeType, ConsumerData, MessageModel};
-use protocol::body::subscription::{self, SubscriptionData};
+use protocol::body::subscription::{self, SubscriptionData, TagFilter};
 use runtime::Instant;
 use runtime::collections::{HashMap, hash_map};
 use std::collections::{BTreeMap, BTreeSet};
@@ -437,15 +437,13 @@ impl<C: ChannelName> Group<C> {
 
 /// A subscription as pulls need it.
 fn to_replica(data: &SubscriptionData) -> Subscription {
-    if data.class_filter_mode || matches!(data.sub_string.as_str(), "" | subscription::ALL) {
+    if data.sub_string.is_empty() {
         return Subscription::new(data.sub_version, []);
     }
-    if data.code_set.is_empty() {
-        // A client that leaves the hashing to the broker.
-        let hashed = SubscriptionData::of_tags(&data.topic, &data.sub_string).map(|hashed| hashed.code_set);
-        return Subscription::new(data.sub_version, hashed.unwrap_or_default());
+    match data.tag_filter() {
+        TagFilter::All => Subscription::new(data.sub_version, []),
+        TagFilter::Hashes(hashes) => Subscription::new(data.sub_version, hashes),
     }
-    Subscription::new(data.sub_version, data.code_set.iter().copied())
 }
 
 #[cfg(test)]

@@ -57,6 +57,8 @@ pub struct OffsetCounters {
     pub backward: u64,
     /// Commits that were swallowed because of a pending reset.
     pub swallowed: u64,
+    /// Changes of what [`ConsumerOffsets::export_topic_into`] gives: equal to before means that nothing has changed.
+    pub changes: u64,
 }
 
 /// What became of a commit.
@@ -119,9 +121,11 @@ impl ConsumerOffsets {
             return Committed::Swallowed;
         }
         self.counters.commits += 1;
-        if before.is_none_or(|queue| queue.queue_offset != queue_offset) && progress.set(queue_id, queue_offset, false)
-        {
-            self.changed.push((topic.to_owned(), consumer_group.to_owned()));
+        if before.is_none_or(|queue| queue.queue_offset != queue_offset) {
+            self.counters.changes += 1;
+            if progress.set(queue_id, queue_offset, false) {
+                self.changed.push((topic.to_owned(), consumer_group.to_owned()));
+            }
         }
         match before {
             Some(queue) if queue_offset < queue.queue_offset => {
@@ -162,6 +166,7 @@ impl ConsumerOffsets {
         if !is_storable(topic, consumer_group) {
             return false;
         }
+        self.counters.changes += 1;
         let progress = progress_of(&mut self.topics, topic, consumer_group);
         if progress.set(queue_id, target, true) {
             self.changed.push((topic.to_owned(), consumer_group.to_owned()));
@@ -193,6 +198,7 @@ impl ConsumerOffsets {
     /// Forgets what all groups have consumed of a topic; gives the record that makes it last, if anything was there.
     pub fn remove_topic(&mut self, topic: &str) -> Option<OffsetsRemoved> {
         let (topic, _groups) = self.topics.remove_entry(topic)?;
+        self.counters.changes += 1;
         Some(OffsetsRemoved {
             topic: Some(topic),
             consumer_group: None,
@@ -206,6 +212,7 @@ impl ConsumerOffsets {
             removed |= groups.remove(consumer_group).is_some();
             !groups.is_empty()
         });
+        self.counters.changes += u64::from(removed);
         removed.then(|| OffsetsRemoved {
             topic: None,
             consumer_group: Some(consumer_group.to_owned()),
@@ -236,6 +243,7 @@ impl ConsumerOffsets {
             }
             !groups.is_empty()
         });
+        self.counters.changes += u64::from(!removed.is_empty());
         removed
     }
 
@@ -245,6 +253,7 @@ impl ConsumerOffsets {
             return false;
         };
         let queues = from.queues.clone();
+        self.counters.changes += 1;
         let to = progress_of(&mut self.topics, topic, to_group);
         let mut first_change = false;
         for queue in queues {
@@ -395,7 +404,16 @@ impl ConsumerOffsets {
 
     /// Adds the table to one of `consumerOffset.json`'s shape: `topic@group` to queue to offset.
     pub fn export_into(&self, table: &mut BTreeMap<String, BTreeMap<i32, i64>>) {
-        for (topic, consumer_group, progress) in self.iter() {
+        for topic in self.topics.keys() {
+            self.export_topic_into(topic, table);
+        }
+    }
+
+    /// Adds the part of one topic to such a table; gives how many offsets it has.
+    pub fn export_topic_into(&self, topic: &str, table: &mut BTreeMap<String, BTreeMap<i32, i64>>) -> usize {
+        let mut count = 0;
+        for (consumer_group, progress) in self.topics.get(topic).into_iter().flatten() {
+            count += progress.queues.len();
             let key = [topic, "@", consumer_group].concat();
             let queues = progress
                 .queues
@@ -403,6 +421,12 @@ impl ConsumerOffsets {
                 .map(|queue| (queue.queue_id.to_wire(), queue.queue_offset));
             table.entry(key).or_default().extend(queues);
         }
+        count
+    }
+
+    /// The topics in which any group has an offset.
+    pub fn topics(&self) -> impl Iterator<Item = &str> {
+        self.topics.keys().map(String::as_str)
     }
 
     /// Every group that has an offset, with its topics.
@@ -592,7 +616,8 @@ mod tests {
             OffsetCounters {
                 commits: 3,
                 backward: 1,
-                swallowed: 0
+                swallowed: 0,
+                changes: 2
             }
         );
     }

@@ -1,6 +1,6 @@
 //! The control tables, on core 0: topics, subscription groups, who is connected, who holds which queue.
 //!
-//! A change goes the same way every time ([`Control::record_and_wait`]): into shard 0's log as a metadata record, to every core's
+//! A change goes the same way every time ([`Control::record`]): into shard 0's log as a metadata record, to every core's
 //! replica, and, for topics, to the name servers; the request that made it is answered when the record is committed.
 
 use crate::clients::Channel;
@@ -15,8 +15,8 @@ use crate::settings::Settings;
 use crate::stats::BrokerStats;
 use crate::subscription_groups::{GroupSettings, SubscriptionGroups, forbidden_update, group_update};
 use crate::topics::{GroupTopic, Needed, SendHint, TopicSettings, Topics, topic_update};
+use engine::{AppendError, BatchId};
 use protocol::body::topic::TopicConfigAndMappingSerializeWrapper;
-use protocol::message::sys_flag::perm;
 use protocol::model::ShardId;
 use runtime::Instant;
 use runtime::sync::Notify;
@@ -48,35 +48,29 @@ impl Control {
     /// The tables of a broker that has just started; what its log says comes by [`Control::take_back`].
     #[must_use]
     pub fn new(settings: &Settings) -> Rc<Control> {
-        let config = &settings.config;
         let now_ms = runtime::wall_clock_ms();
-        let topics = TopicSettings {
-            broker_name: config.broker_name.clone(),
-            cluster_name: config.broker_cluster_name.clone(),
-            auto_create: config.auto_create_topic_enable,
-            default_queues: i32::try_from(config.default_topic_queue_nums).unwrap_or(8),
-            cluster_topic: config.cluster_topic_enable,
-            broker_topic: config.broker_topic_enable,
-            trace_topic: config.trace_topic_enable.then(|| config.msg_trace_topic_name.clone()),
-            revive_queues: 8,
-            timer_wheel: true,
-            protect_system_topics: config.validate_system_topic_when_update_topic,
-            mixed_messages: config.enable_mixed_message_type,
-        };
-        let groups = GroupSettings {
-            auto_create: config.auto_create_subscription_group,
-            auto_create_system: config.enable_create_sys_group,
-        };
+        let utc_offset_ms = i64::from(runtime::machine::utc_offset_minutes()) * 60_000;
+        let cluster = &settings.config.broker_cluster_name;
         Rc::new(Control {
-            topics: RefCell::new(Topics::new(topics, now_ms)),
-            subscription_groups: RefCell::new(SubscriptionGroups::new(groups, now_ms)),
+            topics: RefCell::new(Topics::new(topic_settings(settings), now_ms)),
+            subscription_groups: RefCell::new(SubscriptionGroups::new(group_settings(settings), now_ms)),
             consumer_groups: RefCell::default(),
             producer_groups: RefCell::default(),
             queue_locks: RefCell::default(),
-            stats: RefCell::new(BrokerStats::new(&config.broker_cluster_name, now_ms, 0)),
+            stats: RefCell::new(BrokerStats::new(cluster, now_ms, utc_offset_ms)),
             topics_changed: Notify::new(),
             started_ms: now_ms,
         })
+    }
+
+    /// Other rules hold from now on; what is there stays.
+    pub fn set_settings(&self, settings: &Settings) {
+        self.topics.borrow_mut().set_settings(topic_settings(settings));
+        self.subscription_groups
+            .borrow_mut()
+            .set_settings(group_settings(settings));
+        // The broker's permission is part of what the name servers know.
+        self.topics_changed.notify_one();
     }
 
     /// Takes a record that was written before; for a start.
@@ -121,25 +115,32 @@ impl Control {
         }
     }
 
-    /// Records a change, in the log and in every core's replica, and waits until it lasts. On a slave it holds in memory alone, until
-    /// the master's log says what counts: clients that come to a slave make nothing there.
+    /// Records a change: in every core's replica and in the log. It lasts when the batch is committed. On a slave there is no batch, and
+    /// the change holds in memory alone, until the master's log says what counts: clients that come to a slave make nothing there.
     ///
     /// # Errors
-    /// When the log takes no records now, or the group commit fails. The change holds until the next restart then, and the caller
-    /// says so.
-    pub async fn record_and_wait(&self, core: &Core, change: &Meta) -> Result<(), Error> {
+    /// When the log takes no records now. The change holds until the next restart then, and the caller says so.
+    pub fn record(&self, core: &Core, change: &Meta) -> Result<Option<BatchId>, Error> {
         self.spread(core, change);
         let shard = core.shard(ShardId::ZERO).ok_or_else(Error::stopping)?;
         if shard.engine.follows() {
-            return Ok(());
+            return Ok(None);
         }
-        let failed = |error| Error::NotAvailable(format!("the change does not last: {error}"));
         let record = change.to_record();
-        let batch = shard
-            .engine
-            .append_metadata(record.kind, &record.payload)
-            .map_err(failed)?;
-        shard.engine.committed(batch).await.map_err(failed)
+        let appended = shard.engine.append_metadata(record.kind, &record.payload);
+        appended.map(Some).map_err(not_lasting)
+    }
+
+    /// As [`Control::record`], and waits until the change lasts.
+    ///
+    /// # Errors
+    /// As [`Control::record`], and when the group commit fails.
+    pub async fn record_and_wait(&self, core: &Core, change: &Meta) -> Result<(), Error> {
+        let Some(batch) = self.record(core, change)? else {
+            return Ok(());
+        };
+        let shard = core.shard(ShardId::ZERO).ok_or_else(Error::stopping)?;
+        shard.engine.committed(batch).await.map_err(not_lasting)
     }
 
     /// Starts what goes on beside the requests: clients that fall silent are forgotten, statistics are sampled.
@@ -154,18 +155,11 @@ impl Control {
         self.topics.borrow().registration(settings.permission)
     }
 
-    /// Makes the retry or dead letter topic of a group, if it is not there.
+    /// Makes the retry or dead letter topic of a group, if it is not there; or an order topic of it, if that is wanted.
     ///
     /// # Errors
     /// A bad name, or a log that takes no records.
-    pub async fn ensure_group_topic(&self, core: &Core, topic: &str, queues: u32) -> Result<(), Error> {
-        let wanted = GroupTopic {
-            topic,
-            queues: i32::try_from(queues).unwrap_or(1),
-            perm: perm::READ | perm::WRITE,
-            order: false,
-            sys_flag: 0,
-        };
+    pub async fn ensure_group_topic(&self, core: &Core, wanted: GroupTopic<'_>) -> Result<(), Error> {
         let needed = self.topics.borrow_mut().for_group(wanted, runtime::wall_clock_ms())?;
         self.keep(core, needed).await
     }
@@ -191,6 +185,35 @@ impl Control {
     pub fn holds_locks(&self, consumer_group: &str) -> bool {
         self.queue_locks.borrow().is_locked(consumer_group, Instant::now())
     }
+}
+
+fn topic_settings(settings: &Settings) -> TopicSettings {
+    let config = &settings.config;
+    TopicSettings {
+        broker_name: config.broker_name.clone(),
+        cluster_name: config.broker_cluster_name.clone(),
+        auto_create: config.auto_create_topic_enable,
+        default_queues: i32::try_from(config.default_topic_queue_nums).unwrap_or(8),
+        cluster_topic: config.cluster_topic_enable,
+        broker_topic: config.broker_topic_enable,
+        trace_topic: config.trace_topic_enable.then(|| config.msg_trace_topic_name.clone()),
+        revive_queues: 8,
+        timer_wheel: true,
+        protect_system_topics: config.validate_system_topic_when_update_topic,
+        mixed_messages: config.enable_mixed_message_type,
+    }
+}
+
+fn group_settings(settings: &Settings) -> GroupSettings {
+    let config = &settings.config;
+    GroupSettings {
+        auto_create: config.auto_create_subscription_group,
+        auto_create_system: config.enable_create_sys_group,
+    }
+}
+
+fn not_lasting(error: AppendError) -> Error {
+    Error::NotAvailable(format!("the change does not last: {error}"))
 }
 
 /// What a change is to the replicas, if they need to know it.

@@ -156,6 +156,11 @@ async fn deliver_level(core: Rc<Core>, shard: Rc<CoreShard>, level: i32) {
             Ok(Due::Later(delay)) => runtime::sleep(delay.min(SLEEP_MAX)).await,
             Ok(Due::Empty) => arrived.await,
             Err(error) => {
+                if let Some(behind) = shard.behind_damage(queue, next.get(), &error) {
+                    next.set(behind);
+                    save(&shard, level, behind);
+                    continue;
+                }
                 tracing::error!(level, queue_offset = next.get().0, %error, "cannot read delayed messages");
                 runtime::sleep(PAUSE_AFTER_FAILURE).await;
             }

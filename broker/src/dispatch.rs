@@ -52,7 +52,7 @@ impl Handler for Service {
             chosen_queue: None,
         };
         if is_pull && self.fast_port {
-            return refuse(&self.core, &request.reply_to(), &Error::NotSupported(code.0));
+            return refuse(&self.core, &request.reply_to(), &Error::NotSupported(code));
         }
         send_home(&self.core, request);
     }

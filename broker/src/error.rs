@@ -2,6 +2,7 @@
 
 use protocol::header::HeaderError;
 use protocol::model::NameError;
+use protocol::request_code::RequestCode;
 
 /// Why a request is refused.
 #[derive(Debug, thiserror::Error)]
@@ -60,8 +61,8 @@ pub enum Error {
     #[error("{0}")]
     ClientTimeout(String),
     /// This broker has no handler for the code.
-    #[error(" request type {0} not supported")]
-    NotSupported(i32),
+    #[error(" request type {} not supported{}", .0.0, crate::handlers::why_not(*.0))]
+    NotSupported(RequestCode),
     /// Anything else that went wrong here.
     #[error("{0}")]
     System(String),

@@ -156,6 +156,7 @@ pub fn control(core: &Rc<Core>, request: Request) {
         RequestCode::GET_ALL_PRODUCER_INFO => task(core, request, connections::all_producers),
         RequestCode::QUERY_SUBSCRIPTION_BY_CONSUMER => task(core, request, connections::subscription),
         RequestCode::GET_CONSUMER_RUNNING_INFO => task(core, request, connections::running_info),
+        RequestCode::INVOKE_BROKER_TO_GET_CONSUMER_STATUS => task(core, request, connections::consumer_status),
         RequestCode::CONSUME_MESSAGE_DIRECTLY => task(core, request, connections::consume_directly),
         RequestCode::INVOKE_BROKER_TO_RESET_OFFSET => task(core, request, reset::reset),
         RequestCode::GET_BROKER_RUNTIME_INFO => task(core, request, admin::runtime_info),
@@ -169,7 +170,32 @@ pub fn control(core: &Rc<Core>, request: Request) {
         RequestCode::CLEAN_UNUSED_TOPIC => task(core, request, admin::clean_unused_topics),
         RequestCode::GET_ALL_DELAY_OFFSET => task(core, request, admin::delay_offsets),
         RequestCode::GET_ALL_TOPIC_CONFIG => task(core, request, topic::get_all),
-        other => crate::dispatch::refuse(core, &request.reply_to(), &Error::NotSupported(other.0)),
+        other => crate::dispatch::refuse(core, &request.reply_to(), &Error::NotSupported(other)),
+    }
+}
+
+/// Why a request of RocketMQ's is not served, for people who read the refusal; empty for a code that nobody knows.
+#[must_use]
+pub fn why_not(code: RequestCode) -> &'static str {
+    match code {
+        RequestCode::PULL_MESSAGE | RequestCode::LITE_PULL_MESSAGE => ": this port serves no pulls; use listenPort",
+        RequestCode::POP_MESSAGE
+        | RequestCode::ACK_MESSAGE
+        | RequestCode::BATCH_ACK_MESSAGE
+        | RequestCode::CHANGE_MESSAGE_INVISIBLETIME
+        | RequestCode::PEEK_MESSAGE
+        | RequestCode::NOTIFICATION
+        | RequestCode::POLLING_INFO
+        | RequestCode::QUERY_ASSIGNMENT
+        | RequestCode::SET_MESSAGE_REQUEST_MODE
+        | RequestCode::GET_ALL_MESSAGE_REQUEST_MODE => ": pop consumers are not served yet; consume by pull",
+        RequestCode::END_TRANSACTION | RequestCode::RESUME_CHECK_HALF_MESSAGE => ": transactions are not served yet",
+        RequestCode::RECALL_MESSAGE | RequestCode::GET_TIMER_CHECK_POINT | RequestCode::GET_TIMER_METRICS => {
+            ": timer messages are not served yet; use delay levels"
+        }
+        RequestCode::SEND_REPLY_MESSAGE | RequestCode::SEND_REPLY_MESSAGE_V2 => ": request and reply is not served yet",
+        RequestCode::GET_BROKER_HA_STATUS | RequestCode::EXCHANGE_BROKER_HA_INFO => ": there are no slaves yet",
+        _ => "",
     }
 }
 

@@ -8,7 +8,7 @@ use crate::meta::Meta;
 use crate::replicas::SubscriptionGroup;
 use crate::request::{ReplyTo, Request};
 use crate::shard::CoreShard;
-use crate::topics::SendHint;
+use crate::topics::{GroupTopic, SendHint};
 use protocol::header::send::SendHeader;
 use protocol::model::{QueueId, QueueOffset, check_group, names as topics};
 use std::rc::Rc;
@@ -60,6 +60,19 @@ impl Core {
         }))
     }
 
+    /// Whether there is a consumer group of this name: in this core's replica or, if a pull that makes it is still on its way,
+    /// in the table.
+    pub async fn is_group(&self, group: &str) -> bool {
+        if self.replicas.borrow().group(group).is_some() {
+            return true;
+        }
+        let name = group.to_owned();
+        let asked = self.with_control(move |_core, control| async move {
+            Ok(control.subscription_groups.borrow().get(&name).is_some())
+        });
+        asked.await.unwrap_or(false)
+    }
+
     /// Makes the retry or dead letter topic of a group, if it is not there.
     ///
     /// # Errors
@@ -69,8 +82,10 @@ impl Core {
             return Ok(());
         }
         let topic = topic.to_owned();
-        self.with_control(move |core, control| async move { control.ensure_group_topic(&core, &topic, queues).await })
-            .await
+        self.with_control(move |core, control| async move {
+            control.ensure_group_topic(&core, GroupTopic::new(&topic, queues)).await
+        })
+        .await
     }
 
     /// Makes the topic of a send that found none, and sends again; the send is refused if the topic may not be made.

@@ -58,15 +58,27 @@ pub fn store_options(config: &BrokerConfig, cores: usize) -> StoreOptions {
         cold_cache_bytes: config.cold_cache_bytes,
         key_index: config.message_index_enable,
         in_memory_distance: in_memory_distance(config, shards),
-        limit_in_memory: TransferLimit {
-            bytes: size(config.max_transfer_bytes_on_message_in_memory),
-            messages: size(config.max_transfer_count_on_message_in_memory),
-        },
-        limit_on_disk: TransferLimit {
-            bytes: size(config.max_transfer_bytes_on_message_in_disk),
-            messages: size(config.max_transfer_count_on_message_in_disk),
-        },
+        limit_in_memory: limit_in_memory(config),
+        limit_on_disk: limit_on_disk(config),
         ..StoreOptions::new(&config.store_path_root_dir, shards)
+    }
+}
+
+/// Limit of a pull of messages that count as in memory.
+#[must_use]
+pub fn limit_in_memory(config: &BrokerConfig) -> TransferLimit {
+    TransferLimit {
+        bytes: size(config.max_transfer_bytes_on_message_in_memory),
+        messages: size(config.max_transfer_count_on_message_in_memory),
+    }
+}
+
+/// Limit of a pull of other messages.
+#[must_use]
+pub fn limit_on_disk(config: &BrokerConfig) -> TransferLimit {
+    TransferLimit {
+        bytes: size(config.max_transfer_bytes_on_message_in_disk),
+        messages: size(config.max_transfer_count_on_message_in_disk),
     }
 }
 
@@ -79,16 +91,27 @@ pub fn retention(config: &BrokerConfig) -> Retention {
         delete_hours: config.delete_hours(),
         utc_offset_minutes: runtime::machine::utc_offset_minutes(),
         clean_ratio: ratio(config.disk_max_used_space_ratio),
-        // A full disk refuses sends long before this: nothing young is ever deleted.
-        force_ratio: if config.clean_file_forcibly_enable {
-            ratio(config.disk_space_clean_forcibly_ratio)
-        } else {
-            1.0
-        },
+        force_ratio: config
+            .clean_file_forcibly_enable
+            .then(|| ratio(config.disk_space_clean_forcibly_ratio)),
         stop_ratio: ratio(config.disk_space_warning_level_ratio),
         interval: Duration::from_millis(config.clean_resource_interval_ms),
         batch_max: size(config.delete_file_batch_max),
     }
+}
+
+/// What the broker's memory is bounded by, for the log.
+#[must_use]
+pub fn memory_line(shards: u64, shard_bytes: u64) -> String {
+    let mib = |bytes: u64| bytes.div_ceil(1 << 20);
+    let output = mib(remoting::Limits::default().output_max as u64);
+    format!(
+        "memory: at most {} MiB for messages ({shards} shards of {} MiB: tailCacheBytes, coldCacheBytes, queue pages, what waits for the disk), \
+         {output} MiB for each client that does not take its answers, {} held pulls a core",
+        shards * mib(shard_bytes),
+        mib(shard_bytes),
+        crate::handlers::pull::HELD_PULLS_MAX
+    )
 }
 
 /// Bytes from the end of each shard's log within which records count as in memory.
@@ -157,10 +180,22 @@ mod tests {
         let retention = &options.retention;
         assert_eq!(retention.reserved, Duration::from_secs(48 * 3600));
         assert_eq!(retention.delete_hours, [3, 15]);
-        assert!((retention.clean_ratio - 0.7).abs() < 1e-9 && (retention.force_ratio - 0.85).abs() < 1e-9);
+        assert!((retention.clean_ratio - 0.7).abs() < 1e-9 && retention.force_ratio == Some(0.85));
         assert_eq!(retention.batch_max, 3);
         let keep = store_options(&config("cleanFileForciblyEnable=false"), 1).retention;
-        assert!((keep.force_ratio - 1.0).abs() < 1e-9);
+        assert_eq!(keep.force_ratio, None);
+    }
+
+    #[test]
+    fn the_memory_line_says_the_sum_that_the_keys_allow() {
+        let options = store_options(&config("tailCacheBytes=16777216\ncoldCacheBytes=8388608\nshards=4"), 2);
+        // 16 + 8 MiB of the keys, 16 of queue pages, 64 staged, 64 of pages that could not be written.
+        assert_eq!(options.memory_max(), 168 << 20);
+        let line = memory_line(u64::from(options.shards), options.memory_max());
+        assert!(
+            line.starts_with("memory: at most 672 MiB for messages (4 shards of 168 MiB"),
+            "{line}"
+        );
     }
 
     #[test]

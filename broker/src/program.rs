@@ -49,7 +49,10 @@ const EXAMPLES: &str = "\
 Examples:
   mqbroker -n 127.0.0.1:9876
   mqbroker -c conf/2m-noslave/broker-a.properties -n '10.0.0.1:9876;10.0.0.2:9876'
-  mqbroker -c broker.conf --check";
+  mqbroker -c broker.conf --check
+
+Memory: each shard (one a core) takes at most tailCacheBytes + coldCacheBytes + 144 MiB, by default 208 MiB;
+the broker says the sum when it starts. docs/config.md has the rest.";
 
 /// What the program is to do.
 #[derive(Debug)]

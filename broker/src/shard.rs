@@ -6,6 +6,7 @@ use crate::delayed_messages::DelayedMessages;
 use crate::error::Error;
 use crate::handlers::pull;
 use crate::held_pulls::QueueKey;
+use crate::lost_messages::LostMessages;
 use crate::meta::Meta;
 use crate::replication::leader::Followers;
 use crate::replies::{SendReplyFields, WaitingBatch, WaitingSend, WaitingSends};
@@ -43,6 +44,8 @@ pub struct CoreShard {
     pub followers: Followers,
     /// Rung when consumer offsets have changed.
     pub offsets_changed: Notify,
+    /// What readers have met that cannot be read.
+    pub lost: LostMessages,
     /// Messages no further than this from the end of the log count as in memory.
     pub in_memory_distance: u64,
     /// A task looks for sends that have waited too long.
@@ -61,6 +64,7 @@ impl CoreShard {
             delayed: DelayedMessages::default(),
             followers: Followers::default(),
             offsets_changed: Notify::new(),
+            lost: LostMessages::default(),
             in_memory_distance,
             watched: std::cell::Cell::new(false),
         })

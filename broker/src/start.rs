@@ -72,6 +72,8 @@ pub fn prepare(config: BrokerConfig) -> Result<Prepared, String> {
     };
     let layout = runtime::core::run_here(&cores.io, prepare)
         .map_err(|error| format!("cannot make an event loop: {error}"))??;
+    let (shards, each) = (u64::from(layout.shards().get()), store.memory_max());
+    tracing::info!("{}", plan::memory_line(shards, each));
     Ok(Prepared {
         broker: Broker::new(settings, layout, cores.cores),
         cores,

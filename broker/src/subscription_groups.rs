@@ -54,6 +54,31 @@ pub struct GroupPage {
     pub total: usize,
 }
 
+/// The table at one moment, for `subscriptionGroup.json`.
+#[derive(Clone, Debug)]
+pub struct GroupsExport {
+    version: DataVersion,
+    groups: Vec<Arc<SubscriptionGroupConfig>>,
+    forbidden: BTreeMap<String, BTreeMap<String, i32>>,
+}
+
+impl GroupsExport {
+    /// The text of `subscriptionGroup.json`, for people and for tools that read Apache's.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let table = self
+            .groups
+            .iter()
+            .map(|config| (config.group_name.clone(), SubscriptionGroupConfig::clone(config)));
+        let file = SubscriptionGroupWrapper {
+            data_version: self.version,
+            forbidden_table: self.forbidden.clone(),
+            subscription_group_table: table.collect(),
+        };
+        serde_json::to_string_pretty(&file).expect("groups have text for keys, and memory takes all bytes")
+    }
+}
+
 impl SubscriptionGroups {
     /// The predefined groups.
     #[must_use]
@@ -68,6 +93,11 @@ impl SubscriptionGroups {
                 ..DataVersion::default()
             },
         }
+    }
+
+    /// Other rules hold from now on.
+    pub fn set_settings(&mut self, settings: GroupSettings) {
+        self.settings = settings;
     }
 
     /// A group.
@@ -323,14 +353,14 @@ impl SubscriptionGroups {
         self.set_forbidden(&forbidden.consumer_group, &forbidden.topic, forbidden.bits);
     }
 
-    /// The text of `subscriptionGroup.json`, for people and for tools that read Apache's.
+    /// What `subscriptionGroup.json` is made of. Cheap: the settings are shared.
     #[must_use]
-    pub fn export(&self) -> String {
-        let file = SubscriptionGroupWrapper {
-            forbidden_table: self.forbidden.clone(),
-            ..self.page(None, 0, usize::MAX).groups
-        };
-        serde_json::to_string_pretty(&file).expect("groups have text for keys, and memory takes all bytes")
+    pub fn export(&self) -> GroupsExport {
+        GroupsExport {
+            version: self.version,
+            groups: self.table.values().cloned().collect(),
+            forbidden: self.forbidden.clone(),
+        }
     }
 
     /// Takes the groups of a `subscriptionGroup.json`, Apache's too, over those there are; the version is the file's if that
@@ -342,7 +372,8 @@ impl SubscriptionGroups {
         let file: SubscriptionGroupWrapper = lenient::from_slice(text.as_bytes())
             .map_err(|error| Error::System(format!("subscriptionGroup.json cannot be read: {error}")))?;
         for config in file.subscription_group_table.values() {
-            check_group(&config.group_name)?;
+            let name = &config.group_name;
+            check_group(name).map_err(|error| Error::InvalidParameter(format!("group {name:?}: {error}")))?;
             check_numbers(config)?;
         }
         for (consumer_group, topics) in &file.forbidden_table {
@@ -609,8 +640,8 @@ mod tests {
             before.set_readable("b", "T", false, NOW).unwrap().unwrap(),
         ));
         records.push(Meta::SubscriptionGroupGone(before.delete("a", NOW).unwrap()));
-        assert_eq!(replay(records).export(), before.export());
-        assert_eq!(replay(before.snapshot()).export(), before.export());
+        assert_eq!(replay(records).export().text(), before.export().text());
+        assert_eq!(replay(before.snapshot()).export().text(), before.export().text());
     }
 
     #[test]
@@ -644,7 +675,7 @@ mod tests {
         groups.update(retries("g", 3), NOW).unwrap();
         groups.set_readable("g", "T", false, NOW).unwrap();
         let mut other = self::groups();
-        assert_eq!(other.import(&groups.export(), NOW).unwrap().len(), 2);
+        assert_eq!(other.import(&groups.export().text(), NOW).unwrap().len(), 2);
         assert!(!other.is_readable("g", "T") && other.get("g").unwrap().retry_max_times == 3);
         let apache = r#"{"dataVersion":{"counter":9,"timestamp":1700000000001},"forbiddenTable":{},"subscriptionGroupTable":{
             "old":{"brokerId":0,"consumeBroadcastEnable":false,"consumeEnable":true,"consumeFromMinEnable":true,"groupName":"old",

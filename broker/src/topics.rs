@@ -101,6 +101,20 @@ pub struct GroupTopic<'a> {
     pub sys_flag: i32,
 }
 
+impl GroupTopic<'_> {
+    /// A topic that can be read and written.
+    #[must_use]
+    pub fn new(topic: &str, queues: u32) -> GroupTopic<'_> {
+        GroupTopic {
+            topic,
+            queues: i32::try_from(queues).unwrap_or(1),
+            perm: perm::READ | perm::WRITE,
+            order: false,
+            sys_flag: 0,
+        }
+    }
+}
+
 /// A part of the table, for brokers and tools that copy it.
 #[derive(Clone, Debug, PartialEq)]
 pub struct TopicPage {
@@ -108,6 +122,29 @@ pub struct TopicPage {
     pub topics: BTreeMap<String, TopicConfig>,
     /// How many there are in all.
     pub total: usize,
+}
+
+/// The table at one moment, for `topics.json`.
+#[derive(Clone, Debug)]
+pub struct TopicsExport {
+    version: DataVersion,
+    topics: Vec<Arc<TopicConfig>>,
+}
+
+impl TopicsExport {
+    /// The text of `topics.json`, for people and for tools that read Apache's.
+    #[must_use]
+    pub fn text(&self) -> String {
+        let table = self
+            .topics
+            .iter()
+            .map(|config| (config.topic_name.clone(), TopicConfig::clone(config)));
+        let file = TopicsFile {
+            data_version: self.version,
+            topic_config_table: table.collect(),
+        };
+        serde_json::to_string_pretty(&file).expect("topics have text for keys, and memory takes all bytes")
+    }
 }
 
 /// `topics.json` as Apache's broker keeps it.
@@ -136,6 +173,11 @@ impl Topics {
             },
             predefined,
         }
+    }
+
+    /// Other rules hold from now on. What is predefined stays as it is.
+    pub fn set_settings(&mut self, settings: TopicSettings) {
+        self.settings = settings;
     }
 
     /// A topic.
@@ -393,18 +435,13 @@ impl Topics {
         self.table.remove(&gone.name);
     }
 
-    /// The text of `topics.json`, for people and for tools that read Apache's.
+    /// What `topics.json` is made of. Cheap: the settings are shared.
     #[must_use]
-    pub fn export(&self) -> String {
-        let table = self
-            .table
-            .iter()
-            .map(|(name, config)| (name.clone(), TopicConfig::clone(config)));
-        let file = TopicsFile {
-            data_version: self.version,
-            topic_config_table: table.collect(),
-        };
-        serde_json::to_string_pretty(&file).expect("topics have text for keys, and memory takes all bytes")
+    pub fn export(&self) -> TopicsExport {
+        TopicsExport {
+            version: self.version,
+            topics: self.table.values().cloned().collect(),
+        }
     }
 
     /// Takes the topics of a `topics.json`, Apache's too, over those there are; the version is the file's if that is newer.
@@ -415,7 +452,8 @@ impl Topics {
         let unreadable = |error: BodyError| Error::System(format!("topics.json cannot be read: {error}"));
         let file: TopicsFile = lenient::from_slice(text.as_bytes()).map_err(unreadable)?;
         for config in file.topic_config_table.values() {
-            check_topic(&config.topic_name)?;
+            let name = &config.topic_name;
+            check_topic(name).map_err(|error| Error::InvalidParameter(format!("topic {name:?}: {error}")))?;
             check_numbers(config)?;
         }
         self.version = self.version.max(file.data_version);

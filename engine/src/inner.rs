@@ -10,8 +10,9 @@ use crate::error::{AppendError, FenceReason};
 use crate::key_index::KeyIndex;
 use crate::log_writer::LogWriter;
 use crate::message::{Arrival, Commit, Hooks};
-use crate::options::{Retention, StoreOptions};
+use crate::options::{Retention, StoreOptions, TransferLimit};
 use crate::page_cache::PageCache;
+use crate::reserve::Reserve;
 use crate::segmented_log::SegmentedLog;
 use crate::staging::{Batch, Marks, Staging};
 use crate::store::StoreLayout;
@@ -33,6 +34,8 @@ pub(crate) struct Inner {
     pub(crate) hooks: Hooks,
     /// When old segments go; may change while the shard is open.
     pub(crate) retention: RefCell<Retention>,
+    /// Limits of reads of what counts as in memory and of the rest; may change while the shard is open.
+    pub(crate) limits: Cell<(TransferLimit, TransferLimit)>,
     pub(crate) log: SegmentedLog,
     pub(crate) log_writer: LogWriter,
     pub(crate) staging: RefCell<Staging>,
@@ -59,6 +62,8 @@ pub(crate) struct Inner {
     pub(crate) refusal: RefCell<Option<AppendError>>,
     /// Why the next segment could not be made; goes by itself.
     pub(crate) no_segment: RefCell<Option<AppendError>>,
+    /// For a full disk.
+    pub(crate) reserve: Reserve,
     pub(crate) closing: Cell<bool>,
     /// The log takes copies of another's batches, and no appends of its own.
     pub(crate) follows: Cell<bool>,
@@ -99,6 +104,8 @@ pub(crate) struct Wakes {
     pub(crate) flusher: Notify,
     /// The next segment is wanted.
     pub(crate) preparer: Notify,
+    /// The disk has less room than before, or other rules hold.
+    pub(crate) retention: Notify,
     /// Indexes or checkpoint want to be looked at.
     pub(crate) upkeep: Notify,
     /// The key index may have runs to merge.
@@ -119,6 +126,7 @@ impl Default for Wakes {
             commit: Notify::new(),
             flusher: Notify::new(),
             preparer: Notify::new(),
+            retention: Notify::new(),
             upkeep: Notify::new(),
             merger: Notify::new(),
             stop: Notify::new(),
@@ -153,6 +161,7 @@ impl Inner {
 
     pub(crate) fn set_retention(&self, retention: Retention) {
         *self.retention.borrow_mut() = retention;
+        self.wakes.retention.notify_one();
     }
 
     pub(crate) fn options(&self) -> &StoreOptions {

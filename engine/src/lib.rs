@@ -25,6 +25,7 @@ mod read;
 mod reader;
 mod recovery;
 mod replica;
+mod reserve;
 mod scrub;
 mod segmented_log;
 mod shard;

@@ -48,8 +48,9 @@ pub struct Retention {
     pub utc_offset_minutes: i32,
     /// Used share of the disk, 0.0 to 1.0, from which segments that are old enough are deleted at any hour.
     pub clean_ratio: f64,
-    /// Used share from which the oldest segments are deleted whatever their age.
-    pub force_ratio: f64,
+    /// Used share from which the oldest segments are deleted whatever their age; `None`: nothing young is ever deleted, not on a
+    /// disk without a free byte either.
+    pub force_ratio: Option<f64>,
     /// Used share from which appends are refused.
     pub stop_ratio: f64,
     /// How often all this is looked at (RocketMQ's cleanResourceInterval).
@@ -66,7 +67,7 @@ impl Default for Retention {
             delete_hours: vec![4],
             utc_offset_minutes: 0,
             clean_ratio: 0.75,
-            force_ratio: 0.85,
+            force_ratio: Some(0.85),
             stop_ratio: 0.90,
             interval: Duration::from_secs(10),
             batch_max: 10,
@@ -143,6 +144,14 @@ pub struct StoreOptions {
 }
 
 impl StoreOptions {
+    /// Bytes that one shard holds in memory at most: caches that fill with time, and what waits for the disk under load. Not
+    /// counted are its tables, which grow with queues and groups, and what the kernel caches.
+    #[must_use]
+    pub fn memory_max(&self) -> u64 {
+        let caches = self.tail_cache_bytes + self.cold_cache_bytes + self.queue_cache_bytes;
+        (caches + self.staged_bytes_max + crate::upkeep::UNWRITTEN_PAGES_MAX) as u64
+    }
+
     /// RocketMQ's defaults for a store in `root` with `shards` shards.
     #[must_use]
     pub fn new(root: impl Into<PathBuf>, shards: u8) -> Self {

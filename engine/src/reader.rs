@@ -470,12 +470,12 @@ impl Gathering {
         if self.result.count == 0 {
             return false;
         }
-        let options = inner.options();
+        let (in_memory, on_disk) = inner.limits.get();
         let distance = inner.positions.confirmed.get().saturating_sub(next.position);
-        let limit = if distance <= options.in_memory_distance {
-            options.limit_in_memory
+        let limit = if distance <= inner.options().in_memory_distance {
+            in_memory
         } else {
-            options.limit_on_disk
+            on_disk
         };
         self.result.count >= self.messages_max.min(limit.messages)
             || self.result.size + next.record_size as usize > self.bytes_max.min(limit.bytes)

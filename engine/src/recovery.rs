@@ -21,6 +21,7 @@ use crate::log_writer::LogWriter;
 use crate::message::{Hooks, META_KIND_MAX, MetaRecord, in_consume_queue, index_keys};
 use crate::page_cache::PageCache;
 use crate::planted::{self, Bug};
+use crate::reserve::Reserve;
 use crate::segmented_log::SegmentedLog;
 use crate::staging::{BLOCK_SIZE, Staging, StagingStart};
 use crate::store::StoreLayout;
@@ -81,7 +82,7 @@ const KEY_CACHE_BYTES: usize = 8 << 20;
 /// Bytes a second that merging runs of the key index may read and write.
 const KEY_MERGE_BYTES_PER_SECOND: u64 = 32 << 20;
 /// 4 KiB pages of a consume queue file.
-const QUEUE_FILE_PAGES: u32 = 4096;
+pub(crate) const QUEUE_FILE_PAGES: u32 = 4096;
 /// How many reports of one kind are told one by one.
 const REPORTS_MAX: usize = 100;
 
@@ -99,6 +100,8 @@ pub(crate) async fn open_shard(
     let directory = layout.shard_dir(id);
     let created = file::create_directory(&directory).await;
     created.map_err(Error::io("make the directory", &directory))?;
+    // A start writes files.
+    Reserve::new(&directory).give_back_if_needed().await;
     let log = SegmentedLog::open(layout.commitlog_dir(id), layout.segment_size(), layout.is_direct()).await?;
     let mut found = Recovered::default();
     let boot_id = boot_id().await;
@@ -225,6 +228,7 @@ fn make_inner(
         layout: layout.clone(),
         id,
         retention: RefCell::new(layout.options().retention.clone()),
+        limits: Cell::new((options.limit_in_memory, options.limit_on_disk)),
         hooks,
         log,
         log_writer,
@@ -244,6 +248,7 @@ fn make_inner(
         fence: RefCell::default(),
         refusal: RefCell::default(),
         no_segment: RefCell::default(),
+        reserve: Reserve::new(&layout.shard_dir(id)),
         closing: Cell::default(),
         follows: Cell::default(),
         wakes: crate::inner::Wakes::default(),

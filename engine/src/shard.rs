@@ -3,7 +3,7 @@
 use crate::error::{AppendError, Error, ReadError};
 use crate::inner::Inner;
 use crate::message::{Appended, BatchId, Hooks, META_KIND_MAX, NewMessage};
-use crate::options::{FlushMode, Retention};
+use crate::options::{FlushMode, Retention, TransferLimit};
 use crate::read::{Boundary, KeyRequest, KeyResult, ReadRequest, ReadResult};
 use crate::recovery::{Damage, Recovered, open_shard};
 use crate::stats::ShardStats;
@@ -220,6 +220,11 @@ impl Shard {
         self.0.set_retention(retention);
     }
 
+    /// Replaces the limits of reads: of records that count as in memory, and of others.
+    pub fn set_limits(&self, in_memory: TransferLimit, on_disk: TransferLimit) {
+        self.0.limits.set((in_memory, on_disk));
+    }
+
     /// Deletes segments that are old enough now, whatever the hour; returns how many.
     ///
     /// # Errors
@@ -330,6 +335,7 @@ impl Shard {
         // Who waited for the last commits notes them before the last snapshot.
         runtime::yield_now().await;
         runtime::yield_now().await;
+        inner.reserve.give_back_if_needed().await;
         inner.checkpoint_at_least(inner.positions.confirmed.get(), true).await
     }
 }

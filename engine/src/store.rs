@@ -246,11 +246,12 @@ fn check_options(options: &StoreOptions) -> Result<(), Error> {
         return bad("delete_hours", hour.to_string(), "an hour is 0 to 23");
     }
     let ratios = [
-        ("clean_ratio", retention.clean_ratio),
+        ("clean_ratio", Some(retention.clean_ratio)),
         ("force_ratio", retention.force_ratio),
-        ("stop_ratio", retention.stop_ratio),
+        ("stop_ratio", Some(retention.stop_ratio)),
     ];
     for (option, ratio) in ratios {
+        let Some(ratio) = ratio else { continue };
         if !(0.0..=1.0).contains(&ratio) {
             return bad(option, ratio.to_string(), "a ratio is 0.0 to 1.0");
         }

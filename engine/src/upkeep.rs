@@ -23,11 +23,13 @@ use std::time::Duration;
 
 /// How long after a failure it is tried again.
 const RETRY: Duration = Duration::from_secs(1);
+/// After so many checkpoints without a message between them all that is committed lies below what a restart reads.
+const CHECKPOINTS_TO_CATCH_UP: usize = 3;
 /// Bytes of segments made ready behind the one that is written: at least one segment, at most [`PREPARED_COUNT_MAX`].
 const PREPARED_AHEAD: u64 = 16 << 20;
 const PREPARED_COUNT_MAX: u64 = 8;
 /// Bytes of index pages that may wait for a disk that does not take them.
-const UNWRITTEN_PAGES_MAX: usize = 64 << 20;
+pub(crate) const UNWRITTEN_PAGES_MAX: usize = 64 << 20;
 
 /// Keeps segments ready ahead of the log.
 pub(crate) async fn run_preparer(inner: Rc<Inner>) {
@@ -41,6 +43,7 @@ pub(crate) async fn run_preparer(inner: Rc<Inner>) {
                 let refusal = inner.no_segment_error(&error).await;
                 if inner.no_segment.replace(Some(refusal)).is_none() {
                     tracing::error!(shard = inner.id.get(), %error, "no further segment can be made");
+                    inner.wakes.retention.notify_one();
                 }
                 Some(RETRY)
             }
@@ -68,6 +71,9 @@ pub(crate) async fn run_upkeep(inner: Rc<Inner>) {
                 tracing::error!(shard = inner.id.get(), %error, "no checkpoint");
                 retry = true;
             }
+        }
+        if retry {
+            inner.reserve.give_back_if_needed().await;
         }
         let wait = match (retry, checkpoint_due) {
             (true, _) => Some(RETRY),
@@ -107,11 +113,13 @@ pub(crate) async fn run_retention(inner: Rc<Inner>) {
             Ok(full) => full,
             Err(error) => {
                 tracing::warn!(shard = inner.id.get(), %error, "old segments stay for now");
+                inner.reserve.give_back_if_needed().await;
                 false
             }
         };
         let delay = if full { RETRY } else { inner.retention().interval };
-        race(runtime::sleep(delay), inner.stopped()).await.into_unit();
+        let woken = race(inner.wakes.retention.notified(), inner.stopped());
+        race(runtime::sleep(delay), woken).await.into_unit();
     }
 }
 
@@ -155,11 +163,23 @@ impl Inner {
             None => {
                 let left = || self.positions.prepared.get().saturating_sub(self.end());
                 let needed = || left() < segment_size / 2 || self.stopping();
+                self.check_reserve().await?;
                 self.log.prepare(next, needed).await?;
+                // The disk may be fuller now than it ought to be.
+                self.wakes.retention.notify_one();
             }
         }
         self.positions.prepared.set(next + segment_size);
         Ok(true)
+    }
+
+    /// Refuses a segment that would take what is set aside for a full disk. Commitlogs on a disk of their own take nothing from it.
+    async fn check_reserve(&self) -> Result<(), Error> {
+        if self.options().commitlog_dir.is_some() || self.reserve.is_left_by(self.layout.segment_size()).await {
+            return Ok(());
+        }
+        let full = io::Error::from(io::ErrorKind::StorageFull);
+        Err(Error::io("make a segment in", self.log.directory())(full))
     }
 
     /// What appends are told while no segment can be made.
@@ -318,6 +338,7 @@ impl Inner {
 
     /// Deletes what may go. Returns whether the disk is too full for appends.
     async fn retention_round(&self) -> Result<bool, Error> {
+        self.reserve.take_if_roomy().await;
         let retention = self.retention();
         let path = self.log.directory();
         let space = self
@@ -327,16 +348,16 @@ impl Inner {
             .map_err(Error::io("look at the disk of", path))?;
         let used = space.used_ratio();
         let hour = local_hour(&retention);
-        if used >= retention.force_ratio {
+        if retention.force_ratio.is_some_and(|force_ratio| used >= force_ratio) {
             tracing::warn!(
                 shard = self.id.get(),
                 used_percent = percent(used),
                 "the disk fills up: oldest segments go"
             );
-            self.delete_segments(retention.batch_max, Duration::ZERO).await?;
+            self.delete_old(retention.batch_max, Duration::ZERO).await?;
             self.log.drop_spares().await?;
         } else if used >= retention.clean_ratio || retention.delete_hours.contains(&hour) {
-            self.delete_segments(retention.batch_max, retention.reserved).await?;
+            self.delete_old(retention.batch_max, retention.reserved).await?;
         }
         let full = used >= retention.stop_ratio;
         if full {
@@ -345,6 +366,19 @@ impl Inner {
             self.refusal.replace(None);
         }
         Ok(full || self.no_segment.borrow().is_some())
+    }
+
+    /// Deletes as [`Inner::delete_segments`] does. Only what lies below the last checkpoints may go, and a store that takes no
+    /// messages, since its disk is full, takes no checkpoint by itself: they are taken here then.
+    async fn delete_old(&self, count: usize, age: Duration) -> Result<(), Error> {
+        for _ in 0..CHECKPOINTS_TO_CATCH_UP {
+            let newest = self.log.base_of(self.positions.confirmed.get());
+            if self.delete_segments(count, age).await? > 0 || self.checkpoint.deletable_to.get() >= newest {
+                return Ok(());
+            }
+            self.take_checkpoint().await?;
+        }
+        self.delete_segments(count, age).await.map(drop)
     }
 
     /// Deletes up to `count` of the oldest segments whose records are all at least `age` old. Returns how many.

@@ -277,12 +277,21 @@ pub async fn replace(path: &Path, contents: Vec<u8>) -> io::Result<()> {
     let path = path.to_owned();
     crate::task::blocking(move || {
         let temporary = temporary_name(&path);
-        std::fs::write(&temporary, contents)?;
-        std::fs::File::open(&temporary)?.sync_all()?;
-        std::fs::rename(&temporary, &path)?;
-        std::fs::File::open(parent(&path))?.sync_all()
+        let replaced = write_and_rename(&temporary, &contents, &path);
+        if replaced.is_err() {
+            // Half a file on a full disk would take space that others need; it may not even be there.
+            let _gone = std::fs::remove_file(&temporary);
+        }
+        replaced
     })
     .await
+}
+
+fn write_and_rename(temporary: &Path, contents: &[u8], path: &Path) -> io::Result<()> {
+    std::fs::write(temporary, contents)?;
+    std::fs::File::open(temporary)?.sync_all()?;
+    std::fs::rename(temporary, path)?;
+    std::fs::File::open(parent(path))?.sync_all()
 }
 
 pub(crate) fn temporary_name(path: &Path) -> PathBuf {

@@ -16,6 +16,12 @@ A key that is not listed here stops the start, and so does a value that is not o
 line and the nearest known key. A key that changes nothing is accepted with a line that says what holds instead, so a file
 written for RocketMQ loads. A key that would promise what is not built yet is accepted at its default only.
 
+Memory is bounded. Each shard holds at most tailCacheBytes + coldCacheBytes + 16 MiB of queue pages, 64 MiB of messages that wait
+for their group commit and 64 MiB of index pages that wait for the disk; beyond that sends are answered SYSTEM_BUSY with the name
+of what is used up. A client may have 1024 requests under way and 64 MiB of answers that it has not taken; then nothing more is read
+from it, or it is closed. A core holds 65,536 pulls. The broker says the sum in one line when it starts. Tables grow with topics, queues
+and groups; the kernel's page cache is not counted.
+
 This page is made by `mqbroker --config-reference`.
 ";
 

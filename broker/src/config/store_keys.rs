@@ -155,7 +155,7 @@ pub(super) const ACCEPTED: &[Key] = &[
         "flushDelayOffsetInterval",
         Kind::LONG,
         "10000",
-        "The progress of the delay levels is kept in records of the commitlog.",
+        "The progress of the delay levels is kept in records of the commitlog; config/delayOffset.json follows within 5 s.",
     ),
     Key::accepted(
         "warmMapedFileEnable",

@@ -116,13 +116,13 @@ used_keys! {
     /// Ignores consumers that choose their queues themselves (heartbeats of type CONSUME_ACTIVELY).
     reject_pull_consumer_enable: bool = "rejectPullConsumerEnable", Kind::Bool, "false", updatable;
     /// Bytes of one pull reply from memory, at most; the first message always goes.
-    max_transfer_bytes_on_message_in_memory: u32 = "maxTransferBytesOnMessageInMemory", POSITIVE, "262144";
+    max_transfer_bytes_on_message_in_memory: u32 = "maxTransferBytesOnMessageInMemory", POSITIVE, "262144", updatable;
     /// Messages of one pull reply from memory, at most.
-    max_transfer_count_on_message_in_memory: u32 = "maxTransferCountOnMessageInMemory", POSITIVE, "32";
+    max_transfer_count_on_message_in_memory: u32 = "maxTransferCountOnMessageInMemory", POSITIVE, "32", updatable;
     /// Bytes of one pull reply from disk, at most; the first message always goes.
-    max_transfer_bytes_on_message_in_disk: u32 = "maxTransferBytesOnMessageInDisk", POSITIVE, "65536";
+    max_transfer_bytes_on_message_in_disk: u32 = "maxTransferBytesOnMessageInDisk", POSITIVE, "65536", updatable;
     /// Messages of one pull reply from disk, at most.
-    max_transfer_count_on_message_in_disk: u32 = "maxTransferCountOnMessageInDisk", POSITIVE, "8";
+    max_transfer_count_on_message_in_disk: u32 = "maxTransferCountOnMessageInDisk", POSITIVE, "8", updatable;
     /// Messages within the newest part of the log, this percentage of the machine's memory in size, count as in memory.
     access_message_in_memory_max_ratio: u32 = "accessMessageInMemoryMaxRatio", PERCENT, "40";
     /// Tells the members of a consumer group at once when one comes or goes.
@@ -176,7 +176,7 @@ used_keys! {
     /// How often the disk and the age of segments are looked at.
     clean_resource_interval_ms: u64 = "cleanResourceInterval", POSITIVE, "10000", updatable;
     /// Segments deleted in one round, at most.
-    delete_file_batch_max: u32 = "deleteFileBatchMax", POSITIVE, "10";
+    delete_file_batch_max: u32 = "deleteFileBatchMax", POSITIVE, "10", updatable;
     /// Keeps an index from message keys and unique ids to messages, for queryMsgByKey and queryMsgByUniqueKey.
     message_index_enable: bool = "messageIndexEnable", Kind::Bool, "true";
     /// Messages of one query by key, at most.

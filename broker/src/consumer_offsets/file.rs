@@ -39,8 +39,21 @@ impl OffsetsFile {
     /// Adds the table of one shard. The cores that own shards each add theirs to one file.
     pub fn add(&mut self, offsets: &ConsumerOffsets) {
         offsets.export_into(&mut self.offset_table);
+        self.add_version(offsets);
+    }
+
+    /// Adds what one shard's table counts to the version.
+    pub fn add_version(&mut self, offsets: &ConsumerOffsets) {
         let steps = offsets.counters().commits / VERSION_STEP;
         self.data_version.counter = self.data_version.counter.saturating_add_unsigned(steps);
+    }
+
+    /// Adds a file of other shards.
+    pub fn join(&mut self, other: OffsetsFile) {
+        self.data_version.counter = self.data_version.counter.saturating_add(other.data_version.counter);
+        for (key, queues) in other.offset_table {
+            self.offset_table.entry(key).or_default().extend(queues);
+        }
     }
 
     /// The text, numeric keys bare as Java writes and wants them.

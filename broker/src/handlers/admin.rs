@@ -7,6 +7,7 @@ use crate::handlers::{Answer, Outcome};
 use crate::request::Request;
 use crate::settings::Settings;
 use crate::stats::StatName;
+use crate::table_files::DelayOffsetsFile;
 use engine::ShardStats;
 use protocol::body::json::to_java_json;
 use protocol::body::stats::{BrokerStatsData, BrokerStatsItem, KvTable};
@@ -66,6 +67,8 @@ fn put(table: &mut BTreeMap<String, String>, key: &str, value: impl ToString) {
 /// What one core says of its shards.
 struct CoreFigures {
     shards: Vec<(u8, ShardStats)>,
+    /// Messages that readers have met and could not read.
+    lost: u64,
     earliest_ms: Option<i64>,
     connections: usize,
 }
@@ -82,6 +85,7 @@ async fn put_store_figures(core: &Rc<Core>, table: &mut BTreeMap<String, String>
                 shards.push((shard.id.get(), shard.engine.stats()));
             }
             CoreFigures {
+                lost: core.own_shards().map(|shard| shard.lost.count()).sum(),
                 shards,
                 earliest_ms,
                 connections: core.connections.count(),
@@ -118,6 +122,7 @@ async fn put_store_figures(core: &Rc<Core>, table: &mut BTreeMap<String, String>
         "connections",
         figures.iter().map(|core| core.connections).sum::<usize>(),
     );
+    put(table, "lostMessages", figures.iter().map(|core| core.lost).sum::<u64>());
     for (shard, stats) in &shards {
         let place = |position: u64| {
             protocol::model::ShardId::new(*shard).map_or(0, |shard| PhysicalOffset::new(shard, position).to_wire())
@@ -271,6 +276,13 @@ pub async fn update_config(core: Rc<Core>, request: Rc<Request>) -> Outcome {
             let retention = crate::plan::retention(&settings.config);
             for shard in core.own_shards() {
                 shard.engine.set_retention(retention.clone());
+                let config = &settings.config;
+                shard
+                    .engine
+                    .set_limits(crate::plan::limit_in_memory(config), crate::plan::limit_on_disk(config));
+            }
+            if let Some(control) = core.control() {
+                control.set_settings(&settings);
             }
             core.set_settings(settings);
         });
@@ -342,14 +354,5 @@ pub async fn clean_unused_topics(core: Rc<Core>, _request: Rc<Request>) -> Outco
 
 /// GET_ALL_DELAY_OFFSET: how far every delay level is, in the layout of delayOffset.json.
 pub async fn delay_offsets(core: Rc<Core>, _request: Rc<Request>) -> Outcome {
-    let levels = core
-        .ask_all(|core| async move { crate::delayed_messages::figures(&core) })
-        .await;
-    let table: BTreeMap<i32, i64> = levels
-        .into_iter()
-        .flatten()
-        .map(|(level, progress, _max)| (level, progress))
-        .collect();
-    let body = serde_json::json!({ "offsetTable": table });
-    Ok(Answer::body(body.to_string()))
+    Ok(Answer::body(to_java_json(&DelayOffsetsFile::gather(&core).await)))
 }

@@ -8,6 +8,7 @@ use crate::error::Error;
 use crate::handlers::{Answer, Outcome};
 use crate::meta::Meta;
 use crate::request::Request;
+use crate::topics::GroupTopic;
 use protocol::body::group::GetConsumerListByGroupResponseBody;
 use protocol::body::heartbeat::{CheckClientRequestBody, ConsumeType, ConsumerData, HeartbeatData};
 use protocol::body::json::to_java_json;
@@ -16,9 +17,10 @@ use protocol::header::Header;
 use protocol::header::group::{
     GetConsumerListByGroupRequest, NotifyConsumerIdsChangedRequest, UnregisterClientRequest, heartbeat_response,
 };
+use protocol::message::sys_flag::topic_flag;
 use protocol::model::{check_group, names as topics};
 use protocol::request_code::RequestCode;
-use remoting::ConnectionId;
+use remoting::{CloseReason, ConnectionId};
 use runtime::Instant;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -87,7 +89,18 @@ async fn prepare_group(core: &Rc<Core>, control: &Control, data: &ConsumerData) 
     if config.retry_queue_nums > 0 {
         let retry_topic = topics::retry_topic(&data.group_name);
         let queues = u32::try_from(config.retry_queue_nums).unwrap_or(1);
-        control.ensure_group_topic(core, &retry_topic, queues).await?;
+        let order = {
+            let topics = control.topics.borrow();
+            data.subscription_data_set
+                .iter()
+                .any(|subscription| topics.is_order(&subscription.topic))
+        };
+        let wanted = GroupTopic {
+            order,
+            sys_flag: if data.unit_mode { topic_flag::UNIT_SUB } else { 0 },
+            ..GroupTopic::new(&retry_topic, queues)
+        };
+        control.ensure_group_topic(core, wanted).await?;
     }
     Ok(config.notify_consumer_ids_changed_enable && core.settings().config.notify_consumer_ids_changed_enable)
 }
@@ -149,7 +162,8 @@ pub fn disconnected(core: &Rc<Core>, of_core: usize, connection: ConnectionId) {
     follow(core, changes);
 }
 
-/// Forgets clients that have been silent for too long; looks a few times within that time.
+/// Forgets clients that have been silent for too long and closes their connections, so that a client that lives after all finds out
+/// and begins anew; looks a few times within that time.
 pub async fn expire(core: Rc<Core>, control: Rc<Control>) {
     loop {
         let limit = core.settings().client_expiry;
@@ -160,6 +174,12 @@ pub async fn expire(core: Rc<Core>, control: Rc<Control>) {
         let producers = control.producer_groups.borrow_mut().expire(now, limit);
         for client in silent.iter().chain(&producers) {
             tracing::warn!(client = %client.client_id, address = %client.address, "a client has been silent for too long");
+            let connection = client.channel.connection;
+            core.run_on(client.channel.core, move |core| {
+                if let Some(connection) = core.connections.get(connection) {
+                    connection.close(CloseReason::Ours("its client sent no heartbeat for too long"));
+                }
+            });
         }
         control.queue_locks.borrow_mut().forget_expired(now);
     }

@@ -21,6 +21,9 @@ use std::rc::Rc;
 pub async fn update(core: Rc<Core>, request: Rc<Request>) -> Outcome {
     let header = UpdateConsumerOffsetRequest::decode(request.frame.ext())?;
     check_group(&header.consumer_group)?;
+    if !core.is_group(&header.consumer_group).await {
+        return Err(Error::SubscriptionGroupNotExist(header.consumer_group));
+    }
     if core.replicas.borrow().topic(&header.topic).is_none() {
         return Err(Error::TopicNotExist(header.topic));
     }

@@ -10,7 +10,7 @@ use crate::held_pulls::QueueKey;
 use crate::replicas::{Subscription, SubscriptionGroup, Topic};
 use crate::request::Request;
 use crate::shard::CoreShard;
-use engine::{ReadRequest, ReadResult, ReadStatus};
+use engine::{ReadError, ReadRequest, ReadResult, ReadStatus};
 use protocol::header::pull::{PullHeader, pull_flag};
 use protocol::model::{QueueId, QueueOffset};
 use protocol::request_code::RequestCode;
@@ -32,6 +32,10 @@ enum Forbidden {
 
 /// Messages asked for at most, whatever the client says: RocketMQ's clients allow 1 to 1024.
 const MESSAGES_MAX: usize = 1024;
+
+/// Pulls that one core holds at most, so that nobody fills its memory with pulls. A client that is refused one waits a few seconds
+/// and tries again.
+pub const HELD_PULLS_MAX: usize = 65_536;
 
 /// A pull that waits.
 #[derive(Debug)]
@@ -58,6 +62,27 @@ struct Accepted {
     subscription: Arc<Subscription>,
     /// How long it may be held; `None` if it may not, or was already.
     hold: Option<Duration>,
+}
+
+impl Accepted {
+    /// What a pull is answered that has met messages which cannot be read any more: go on behind them, at once. It is the answer to
+    /// messages that were deleted while they were read; one that says "offset moved" makes Java's push consumer drop the queue
+    /// and pause for ten seconds.
+    fn behind_damage(&self, error: &ReadError) -> Option<ReadResult> {
+        let queue = self.read.queue;
+        let next = self.shard.behind_damage(queue, self.read.from, error)?;
+        let (min, max) = self.shard.engine.bounds(queue);
+        Some(ReadResult {
+            status: ReadStatus::MessageWasRemoving,
+            next,
+            min,
+            max,
+            records: Vec::new(),
+            count: 0,
+            size: 0,
+            behind: 0,
+        })
+    }
 }
 
 /// Serves a pull that has just come.
@@ -270,10 +295,13 @@ fn serve(core: &Rc<Core>, accepted: Accepted) {
     runtime::spawn(async move {
         match accepted.shard.engine.read(&accepted.read).await {
             Ok(result) => answer(&core, accepted, result),
-            Err(error) => {
-                let error = Error::store("reading messages", &error);
-                crate::dispatch::refuse(&core, &accepted.request.reply_to(), &error);
-            }
+            Err(error) => match accepted.behind_damage(&error) {
+                Some(result) => answer(&core, accepted, result),
+                None => {
+                    let error = Error::store("reading messages", &error);
+                    crate::dispatch::refuse(&core, &accepted.request.reply_to(), &error);
+                }
+            },
         }
     });
 }
@@ -306,6 +334,13 @@ fn hold(core: &Rc<Core>, accepted: Accepted, time: Duration) {
     if max > accepted.read.from {
         // A message came while this pull was read from the disk.
         return run(core, accepted.request, false);
+    }
+    if core.held_pulls.borrow().len() >= HELD_PULLS_MAX {
+        let remark = format!(
+            "[OVERLOAD]system busy, start flow control for a while: core {} holds {HELD_PULLS_MAX} pulls",
+            core.index
+        );
+        return core.refuse(&accepted.request.reply_to(), ResponseCode::SYSTEM_BUSY, &remark);
     }
     let queue = QueueKey {
         shard: accepted.shard.id,

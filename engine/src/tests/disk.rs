@@ -161,7 +161,7 @@ fn a_full_disk_by_ratio_deletes_the_oldest_and_refuses_messages_until_it_is_bett
         assert_eq!(shard.stats().min, 0);
         shard.close().await.unwrap();
     });
-    options.retention.force_ratio = 0.0;
+    options.retention.force_ratio = Some(0.0);
     options.retention.stop_ratio = 0.0;
     run(async {
         let (shard, _) = open(&options).await;
@@ -173,4 +173,57 @@ fn a_full_disk_by_ratio_deletes_the_oldest_and_refuses_messages_until_it_is_bett
         assert!(matches!(error, AppendError::DiskFull { .. }), "{error}");
         assert!(!read_all(&shard, "t", 0).await.is_empty());
     });
+}
+
+#[test]
+fn a_full_disk_that_takes_no_messages_is_freed_all_the_same() {
+    let directory = tempfile::tempdir().unwrap();
+    let mut options = options(directory.path());
+    // No checkpoint comes by itself.
+    options.checkpoint_interval = Duration::from_secs(3600);
+    options.checkpoint_bytes = u64::MAX;
+    run(async {
+        let (shard, _) = open(&options).await;
+        fill(&shard, 20).await;
+        let forced = Retention {
+            force_ratio: Some(0.0),
+            ..options.retention.clone()
+        };
+        // Looked at at once, not after the interval.
+        shard.set_retention(forced);
+        let freed = async {
+            while shard.stats().min == 0 {
+                runtime::sleep(Duration::from_millis(5)).await;
+            }
+        };
+        runtime::timeout(Duration::from_secs(5), freed).await.unwrap();
+        assert!(!read_all(&shard, "t", 0).await.is_empty());
+    });
+}
+
+#[test]
+fn a_disk_above_the_clean_ratio_loses_what_is_past_its_time_at_any_hour_and_nothing_else() {
+    for (reserved, may_go) in [(Duration::from_secs(3600), false), (Duration::ZERO, true)] {
+        let directory = tempfile::tempdir().unwrap();
+        let options = options(directory.path());
+        run(async {
+            let (shard, _) = open(&options).await;
+            fill(&shard, 20).await;
+            shard.set_retention(Retention {
+                reserved,
+                clean_ratio: 0.0,
+                delete_hours: Vec::new(),
+                ..options.retention.clone()
+            });
+            let freed = async {
+                while shard.stats().min == 0 {
+                    runtime::sleep(Duration::from_millis(5)).await;
+                }
+            };
+            // That nothing happens can only be seen by waiting a little.
+            let limit = if may_go { 5000 } else { 200 };
+            let freed = runtime::timeout(Duration::from_millis(limit), freed).await;
+            assert_eq!(freed.is_ok(), may_go, "kept for {reserved:?}");
+        });
+    }
 }

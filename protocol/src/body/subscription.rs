@@ -95,13 +95,19 @@ impl SubscriptionData {
         Ok(data)
     }
 
-    /// The filter of this subscription by tag hashes; SQL expressions pass all here.
+    /// The filter of this subscription by tag hashes; SQL expressions pass all here. The expression counts beside the hashes: there
+    /// are clients that hash tags with the blanks around them, or `*` with a blank.
     #[must_use]
     pub fn tag_filter(&self) -> TagFilter {
-        if self.class_filter_mode || self.sub_string == ALL || !is_tag_type(&self.expression_type) {
+        let expression = self.sub_string.trim();
+        if self.class_filter_mode || expression == ALL || !is_tag_type(&self.expression_type) {
             return TagFilter::All;
         }
-        TagFilter::Hashes(self.code_set.iter().copied().collect())
+        let mut hashes = self.code_set.clone();
+        if let Ok(tags) = tags(expression) {
+            hashes.extend(tags.map(java_hash));
+        }
+        TagFilter::Hashes(hashes.into_iter().collect())
     }
 }
 

@@ -252,7 +252,7 @@ fn store_options(config: &BrokerConfig, plan: &BrokerPlan, retention: bool) -> S
         },
         delete_hours: if retention { (0..24).collect() } else { Vec::new() },
         utc_offset_minutes: 0,
-        force_ratio: 1.0,
+        force_ratio: None,
         interval: Duration::from_secs(1),
         ..Retention::default()
     };
