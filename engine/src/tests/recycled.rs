@@ -141,7 +141,7 @@ fn what_a_recycled_segment_held_before_never_comes_back() {
         let shared = Rc::clone(&model);
         simulation.start(node, move || process(Rc::clone(&shared), options.clone(), seed));
         for _ in 0..6 {
-            simulation.run_for(Duration::from_millis(100 + simulation.draw(900)));
+            simulation.run_for(Duration::from_millis(50 + simulation.draw(400)));
             if simulation.draw(2) == 0 {
                 simulation.crash(node);
             } else {
@@ -149,7 +149,7 @@ fn what_a_recycled_segment_held_before_never_comes_back() {
             }
             simulation.restart(node);
         }
-        simulation.run_for(Duration::from_secs(1));
+        simulation.run_for(Duration::from_millis(300));
         drop(simulation);
         let model = model.borrow();
         dropped += model.dropped;
