@@ -178,6 +178,26 @@ fn named(verdict: &Verdict, class: &str) -> Vec<u64> {
         .collect()
 }
 
+/// What could not go out, since its connection was closed, must not be taken for a part of the next request.
+#[test]
+fn an_outage_makes_errors_and_no_losses() {
+    let hang_up = Some((Duration::from_millis(500), Duration::from_millis(300)));
+    let fake = Fake::start(
+        2,
+        Faults {
+            hang_up,
+            ..Faults::default()
+        },
+    );
+    let line = "--open-loop --rate 2000 --duration 2 --warmup 0 --connections 2 --verify";
+    let measured = produce(&fake, line);
+    let verdict = measured.verdict.unwrap();
+    assert!(verdict.is_good(), "{:#?}", verdict.lines());
+    assert!(verdict.unknown > 0 && measured.total.sent > 0, "{:#?}", verdict.lines());
+    assert_eq!(verdict.unknown, measured.total.errors());
+    assert_eq!(verdict.sent, 4_000, "the connections were made again");
+}
+
 #[test]
 fn a_good_broker_is_called_good() {
     let verdict = verdict(100_000, Faults::default());
