@@ -19,6 +19,7 @@ use runtime::{Instant, TcpListener};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::mpsc::channel;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The broker's name in routes, and so in what a checker says.
@@ -49,10 +50,15 @@ pub(crate) struct Fake {
     pub(crate) namesrv: String,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
+    /// Tests that measure time must not meet each other.
+    _alone: MutexGuard<'static, ()>,
 }
+
+static ALONE: Mutex<()> = Mutex::new(());
 
 impl Fake {
     pub(crate) fn start(queues: usize, faults: Faults) -> Fake {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let (stop, stopped) = oneshot::channel();
         let (to, address) = channel();
         let work = async move {
@@ -79,6 +85,7 @@ impl Fake {
             namesrv: address.recv().unwrap(),
             stop: Some(stop),
             thread: Some(thread),
+            _alone: alone,
         }
     }
 }
