@@ -329,11 +329,13 @@ impl Work {
             sys_flag: 0,
         };
         let size = composed.body.iter().map(bytes::Bytes::len).sum();
-        let answer = self
+        let started = self
             .senders
             .producer
-            .start_prepared(&connection, composed.queue, message, size, composed.body)?;
+            .start_prepared(&connection, composed.queue, message, size, composed.body);
+        // Also when it could not go out: else its messages would be taken for a part of the next request.
         let mark = composer.stamps.as_mut().map(Stamps::sent);
+        let answer = started?;
         Ok(Request {
             answer,
             due: turn.due,

@@ -12,13 +12,14 @@ use protocol::message::record::RecordFields;
 use protocol::model::{PhysicalOffset, QueueId, QueueOffset};
 use protocol::request_code::RequestCode;
 use protocol::response_code::ResponseCode;
-use remoting::{Connection, Connections, Handler, Limits, serve};
+use remoting::{CloseReason, Connection, Connections, Handler, Limits, serve};
 use runtime::probe::{IoPath, Refusal};
 use runtime::sync::oneshot;
 use runtime::{Instant, TcpListener};
 use std::cell::{Cell, RefCell};
 use std::rc::Rc;
 use std::sync::mpsc::channel;
+use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 /// The broker's name in routes, and so in what a checker says.
@@ -29,6 +30,8 @@ pub(crate) const BROKER: &str = "fake";
 pub(crate) struct Faults {
     /// So long after the first send it answers nothing, for so long.
     pub(crate) stall: Option<(Duration, Duration)>,
+    /// So long after the first send it closes every connection that sends something, for so long, and stores nothing.
+    pub(crate) hang_up: Option<(Duration, Duration)>,
     /// It acknowledges this message and keeps nothing of it.
     pub(crate) drop: Option<u64>,
     /// It keeps this message twice.
@@ -47,10 +50,15 @@ pub(crate) struct Fake {
     pub(crate) namesrv: String,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<std::thread::JoinHandle<()>>,
+    /// Tests that measure time must not meet each other.
+    _alone: MutexGuard<'static, ()>,
 }
+
+static ALONE: Mutex<()> = Mutex::new(());
 
 impl Fake {
     pub(crate) fn start(queues: usize, faults: Faults) -> Fake {
+        let alone = ALONE.lock().unwrap_or_else(PoisonError::into_inner);
         let (stop, stopped) = oneshot::channel();
         let (to, address) = channel();
         let work = async move {
@@ -77,6 +85,7 @@ impl Fake {
             namesrv: address.recv().unwrap(),
             stop: Some(stop),
             thread: Some(thread),
+            _alone: alone,
         }
     }
 }
@@ -126,9 +135,9 @@ impl Node {
         })
     }
 
-    /// When a send that comes now is answered, if not at once.
-    fn released_at(&self) -> Option<Instant> {
-        let (after, length) = self.faults.stall?;
+    /// The end of this span after the first send, if a send that comes now falls into it.
+    fn end_of(&self, span: Option<(Duration, Duration)>) -> Option<Instant> {
+        let (after, length) = span?;
         let first = self.first_send.get().unwrap_or_else(Instant::now);
         self.first_send.set(Some(first));
         let (begin, end) = (first + after, first + after + length);
@@ -272,9 +281,13 @@ impl Handler for Node {
     fn on_request(&self, connection: &Rc<Connection>, request: Frame) {
         match request.request_code() {
             RequestCode::SEND_MESSAGE_V2 | RequestCode::SEND_BATCH_MESSAGE => {
+                if self.end_of(self.faults.hang_up).is_some() {
+                    connection.close(CloseReason::Ours("the test wants it"));
+                    return;
+                }
                 let mut answer = BytesMut::new();
                 self.answer_send(&request, self.store(&request), &mut answer);
-                match self.released_at() {
+                match self.end_of(self.faults.stall) {
                     None => connection.reply(|out| out.extend_from_slice(&answer)),
                     Some(end) => {
                         let connection = Rc::clone(connection);
