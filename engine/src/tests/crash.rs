@@ -464,7 +464,6 @@ fn rot_anywhere_in_a_record_is_not_served_by_a_cold_read_and_the_scrubber_report
             appended.push(send(&shard, "t", 0, format!("body {number}").as_bytes()).await);
         }
         shard.flush().await.unwrap();
-        assert_eq!(read_all(&shard, "t", 0).await, numbered(10));
         // The properties are at a record's end; no checksum of the record itself covers them.
         let harmed = &appended[3];
         flip(

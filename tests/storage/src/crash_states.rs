@@ -58,6 +58,27 @@ impl std::str::FromStr for StateId {
     }
 }
 
+/// How much of a seed is looked at.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Extent {
+    All,
+    /// Until something is wrong.
+    #[cfg(feature = "museum")]
+    FirstFailure,
+    Only(StateId),
+}
+
+impl Extent {
+    fn includes(self, id: StateId, totals: &Totals) -> bool {
+        match self {
+            Extent::All => true,
+            #[cfg(feature = "museum")]
+            Extent::FirstFailure => totals.failures.is_empty(),
+            Extent::Only(only) => only == id && totals.failures.is_empty(),
+        }
+    }
+}
+
 /// What was looked at.
 #[derive(Clone, Debug, Default)]
 pub(crate) struct Totals {
@@ -129,7 +150,7 @@ impl fmt::Display for Crash {
 }
 
 /// Looks at the states of one seed, or at one of them.
-pub(crate) fn run_seed(seed: u64, disks: Disks, only: Option<StateId>) -> Totals {
+pub(crate) fn run_seed(seed: u64, disks: Disks, extent: Extent) -> Totals {
     let mut totals = Totals {
         seeds: 1,
         ..Totals::default()
@@ -168,7 +189,7 @@ pub(crate) fn run_seed(seed: u64, disks: Disks, only: Option<StateId>) -> Totals
                 number,
             };
             let salt = random.u64(..);
-            if only.is_none_or(|only| only == id) {
+            if extent.includes(id, &totals) {
                 let check = || check_state(&life, crash, &options, (flush, &faults), salt, &mut totals);
                 if let Err(reason) = catch(check) {
                     totals.failures.push(format!("state {id} ({crash}): {reason}"));

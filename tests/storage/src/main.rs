@@ -19,7 +19,7 @@ mod workload;
 
 use bit_flips::{FlipId, Flips};
 use clap::{Parser, Subcommand};
-use crash_states::{Disks, StateId, Totals};
+use crash_states::{Disks, Extent, StateId, Totals};
 use std::process::ExitCode;
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicU64, Ordering};
@@ -104,7 +104,7 @@ const CONTROL_SEEDS: u64 = 4;
 const FAILURES_MAX: usize = 10;
 
 fn replay(id: StateId) -> Result<(), String> {
-    let totals = crash_states::run_seed(id.seed, Disks::Honest, Some(id));
+    let totals = crash_states::run_seed(id.seed, Disks::Honest, Extent::Only(id));
     match totals.failures.first() {
         Some(failure) => Err(failure.clone()),
         None if totals.count() == 0 => Err(format!("there is no state {id}")),
@@ -202,7 +202,7 @@ fn bit_flips(flips: u64, from: u64, jobs: usize) -> Result<(), String> {
 }
 
 fn run_seeds(from: u64, jobs: usize, disks: Disks, done: impl Fn(&Totals) -> bool + Sync) -> Totals {
-    let run = |seed| crash_states::run_seed(seed, disks, None);
+    let run = |seed| crash_states::run_seed(seed, disks, Extent::All);
     run_all(from, jobs, run, Totals::add, done)
 }
 
