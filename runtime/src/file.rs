@@ -183,6 +183,18 @@ impl File {
         }
     }
 
+    /// Where the first bytes at or behind `position` are that have ever been written; `None` when there are none: space that was
+    /// only reserved need not be read to know that it is zeros. A file system that cannot tell says `position`.
+    ///
+    /// # Errors
+    /// As lseek(2).
+    pub fn next_data(&self, position: u64) -> io::Result<Option<u64>> {
+        match &self.inner {
+            Inner::Real(file) => file.next_data(position),
+            Inner::Simulated(file) => file.next_data(position),
+        }
+    }
+
     /// Cuts or lengthens the file.
     ///
     /// # Errors

@@ -44,6 +44,15 @@ impl RealFile {
         Ok(self.file.metadata()?.len())
     }
 
+    /// Moves the file's own position, which nothing here uses.
+    pub(crate) fn next_data(&self, position: u64) -> io::Result<Option<u64>> {
+        match rustix::fs::seek(&self.file, rustix::fs::SeekFrom::Data(position)) {
+            Ok(found) => Ok(Some(found)),
+            Err(rustix::io::Errno::NXIO) => Ok(None),
+            Err(error) => Err(error.into()),
+        }
+    }
+
     pub(crate) async fn read_at(&self, position: u64, size: usize) -> io::Result<Bytes> {
         let mut buffer = BytesMut::zeroed(size);
         let mut filled = 0;

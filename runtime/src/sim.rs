@@ -23,6 +23,8 @@ pub(crate) mod task;
 pub(crate) mod time;
 mod world;
 
+pub use disk::image::DiskImage;
+pub use disk::states::{CrashPoint, Fate, Moment, Tear, Unsynced};
 pub use fault::{FaultKind, Faults, MILLION};
 pub use report::Report;
 
@@ -373,6 +375,29 @@ impl Simulation {
     #[must_use]
     pub fn file(&self, node: NodeId, path: &Path) -> Option<Vec<u8>> {
         self.world.disks.borrow()[node.0].peek(path)
+    }
+
+    /// All that is on a node's disk now, with what is not durable yet.
+    #[must_use]
+    pub fn disk(&self, node: NodeId) -> DiskImage {
+        DiskImage(self.world.disks.borrow()[node.0].clone())
+    }
+
+    /// Puts another disk into a node, or its own with changes: files that are open stay open if it is its own.
+    pub fn set_disk(&self, node: NodeId, image: DiskImage) {
+        self.world.disks.borrow_mut()[node.0] = image.0;
+    }
+
+    /// This moment, for what a power cut now may leave.
+    #[must_use]
+    pub fn crash_point(&self, node: NodeId) -> CrashPoint {
+        CrashPoint::new(&self.world.disks.borrow()[node.0], Moment::Changed)
+    }
+
+    /// `observer` is told of every change of this node's disk, just after it, and of every sync, just before it: the moments
+    /// whose crash states differ. It must not use the simulation. One node can be observed.
+    pub fn observe_disk(&self, node: NodeId, observer: impl Fn(CrashPoint) + 'static) {
+        self.world.disk_observer.replace(Some((node, Rc::new(observer))));
     }
 
     /// Draws once whether each of `nodes` loses power, is killed, stands still, has its clock jump or is cut off from

@@ -13,6 +13,9 @@
 //! A failed sync leaves the pages clean (fsyncgate): some of the bytes are durable, the others are seen only until the
 //! cache drops them, and the next sync succeeds.
 
+pub(crate) mod image;
+pub(crate) mod states;
+
 use crate::file::DiskSpace;
 use crate::sim::NodeId;
 use crate::sim::fault::FaultKind;
@@ -21,6 +24,7 @@ use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
+use std::rc::Rc;
 
 /// What a device writes wholly or not at all.
 pub(crate) const SECTOR: u64 = 512;
@@ -30,13 +34,14 @@ const PAGE_SIZE: usize = 4096;
 /// Changes of one file that may wait for a sync before the oldest are written back without one.
 const PENDING_MAX: usize = 8192;
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 pub(crate) struct Disk {
     capacity: u64,
     inodes: BTreeMap<u64, Inode>,
     names: BTreeMap<PathBuf, Entry>,
     durable_names: BTreeMap<PathBuf, Entry>,
-    pending_names: Vec<NameChange>,
+    /// With the number of each change.
+    pending_names: Vec<(u64, NameChange)>,
     locks: BTreeSet<PathBuf>,
     /// Numbers every change, over all files.
     changes: u64,
@@ -56,7 +61,7 @@ enum NameChange {
     Remove(PathBuf),
 }
 
-#[derive(Debug, Default)]
+#[derive(Clone, Debug, Default)]
 struct Inode {
     cached: Content,
     durable: Content,
@@ -70,24 +75,24 @@ struct Inode {
     handles: u32,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 struct Pending {
     change: u64,
     kind: PendingKind,
 }
 
-#[derive(Debug)]
+#[derive(Clone, Debug)]
 enum PendingKind {
     Length(u64),
     /// Whole sectors.
-    Write(u64, Vec<u8>),
+    Write(u64, Bytes),
 }
 
-/// Bytes of a file; pages that are not there are zeros.
+/// Bytes of a file; pages that are not there are zeros. Copies share their pages until one of them writes.
 #[derive(Clone, Debug, Default)]
 struct Content {
     length: u64,
-    pages: BTreeMap<u64, Box<[u8; PAGE_SIZE]>>,
+    pages: BTreeMap<u64, Rc<[u8; PAGE_SIZE]>>,
 }
 
 impl Content {
@@ -111,8 +116,8 @@ impl Content {
             let at = position + done as u64;
             let (page, within) = (at / PAGE, to_usize(at % PAGE));
             let count = (PAGE_SIZE - within).min(bytes.len() - done);
-            let into = self.pages.entry(page).or_insert_with(|| Box::new([0; PAGE_SIZE]));
-            into[within..within + count].copy_from_slice(&bytes[done..done + count]);
+            let into = self.pages.entry(page).or_insert_with(|| Rc::new([0; PAGE_SIZE]));
+            Rc::make_mut(into)[within..within + count].copy_from_slice(&bytes[done..done + count]);
             done += count;
         }
     }
@@ -129,7 +134,7 @@ impl Content {
         let first_whole = length.div_ceil(PAGE);
         self.pages.split_off(&first_whole);
         if let Some(bytes) = self.pages.get_mut(&(length / PAGE)) {
-            bytes[to_usize(length % PAGE)..].fill(0);
+            Rc::make_mut(bytes)[to_usize(length % PAGE)..].fill(0);
         }
     }
 }
@@ -237,7 +242,7 @@ impl Disk {
                 let inode = self.next_inode;
                 self.inodes.insert(inode, Inode::default());
                 self.names.insert(path.clone(), Entry::File(inode));
-                self.pending_names.push(NameChange::Add(path, inode));
+                self.rename_later(NameChange::Add(path, inode));
                 inode
             }
             None => return Err(io::ErrorKind::NotFound.into()),
@@ -268,7 +273,7 @@ impl Disk {
         }
         self.names.remove(&from);
         self.names.insert(to.clone(), Entry::File(inode));
-        self.pending_names.push(NameChange::Rename(from, to, inode));
+        self.rename_later(NameChange::Rename(from, to, inode));
         self.forget_unnamed();
         Ok(())
     }
@@ -281,7 +286,7 @@ impl Disk {
             Some(Entry::File(_)) => {}
         }
         self.names.remove(&path);
-        self.pending_names.push(NameChange::Remove(path));
+        self.rename_later(NameChange::Remove(path));
         self.forget_unnamed();
         Ok(())
     }
@@ -331,9 +336,9 @@ impl Disk {
         }
         let (now, later) = std::mem::take(&mut self.pending_names)
             .into_iter()
-            .partition(|change| change.touches(&directory));
+            .partition(|(_, change)| change.touches(&directory));
         self.pending_names = later;
-        for change in now {
+        for (_, change) in now {
             change.apply(&mut self.durable_names);
         }
         self.forget_unnamed();
@@ -355,6 +360,11 @@ impl Disk {
         self.locks.remove(&plain(path));
     }
 
+    fn rename_later(&mut self, change: NameChange) {
+        self.changes += 1;
+        self.pending_names.push((self.changes, change));
+    }
+
     fn entry(&self, path: &Path) -> Option<Entry> {
         if path.as_os_str().is_empty() || path == Path::new("/") {
             return Some(Entry::Directory);
@@ -374,7 +384,7 @@ impl Disk {
     fn forget_unnamed(&mut self) {
         let mut named = inodes_of(&self.names);
         named.extend(inodes_of(&self.durable_names));
-        for change in &self.pending_names {
+        for (_, change) in &self.pending_names {
             if let NameChange::Add(_, inode) | NameChange::Rename(_, _, inode) = change {
                 named.insert(*inode);
             }
@@ -393,6 +403,13 @@ impl Disk {
 
     pub(crate) fn len(&mut self, inode: u64) -> io::Result<u64> {
         Ok(self.inode(inode)?.cached.length)
+    }
+
+    pub(crate) fn next_data(&mut self, inode: u64, position: u64) -> io::Result<Option<u64>> {
+        let content = &self.inode(inode)?.cached;
+        let page = content.pages.range(position / PAGE..).next();
+        let found = page.map(|(page, _)| (page * PAGE).max(position));
+        Ok(found.filter(|found| *found < content.length))
     }
 
     pub(crate) fn read(
@@ -450,7 +467,7 @@ impl Disk {
             }
             file.pending.push(Pending {
                 change,
-                kind: PendingKind::Write(first, whole),
+                kind: PendingKind::Write(first, Bytes::from(whole)),
             });
             file.write_back_old();
         }
@@ -586,7 +603,7 @@ impl Disk {
     fn cut_names(&mut self, world: &World, node: NodeId) {
         let loses = world.allows(node, FaultKind::LostName);
         let mut lost_in: BTreeSet<PathBuf> = BTreeSet::new();
-        for change in std::mem::take(&mut self.pending_names) {
+        for (_, change) in std::mem::take(&mut self.pending_names) {
             let directories = change.directories();
             let lost =
                 directories.iter().any(|directory| lost_in.contains(*directory)) || (loses && world.below(3) == 0);
@@ -703,6 +720,11 @@ impl Inode {
                 }
             }
         }
+        self.forget_cache();
+    }
+
+    /// The machine is switched on again: the cache holds nothing but what is durable.
+    fn forget_cache(&mut self) {
         // Bytes that were written past a length that was lost are not there when the file grows again.
         let length = self.durable.length;
         self.durable.cut(length);
@@ -740,6 +762,10 @@ impl NameChange {
             NameChange::Add(path, _) | NameChange::Remove(path) => vec![parent(path)],
             NameChange::Rename(from, to, _) => vec![parent(from), parent(to)],
         }
+    }
+
+    fn is_removal_of(&self, name: &Path) -> bool {
+        matches!(self, NameChange::Remove(path) if path == name)
     }
 
     fn touches(&self, directory: &Path) -> bool {

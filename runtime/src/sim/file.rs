@@ -1,6 +1,7 @@
 //! Files of a simulated node: the disk's state behind the calls of [`crate::file`], with their time and their errors.
 
 use crate::file::{DiskSpace, OpenOptions};
+use crate::sim::disk::states::Moment;
 use crate::sim::disk::{Disk, PAGE, disk_error};
 use crate::sim::fault::FaultKind;
 use crate::sim::time::Sleep;
@@ -23,7 +24,7 @@ impl SimFile {
     pub(crate) async fn open(path: &Path, options: OpenOptions) -> io::Result<SimFile> {
         take_time(Cost::Metadata).await;
         let here = expect_here();
-        let inode = with_disk(&here, |disk| disk.open(path, options.create, options.create_new))?;
+        let inode = change(&here, |disk| disk.open(path, options.create, options.create_new))?;
         here.world.trace(Trace::DiskName, inode, 0);
         Ok(SimFile {
             place: here.place,
@@ -34,6 +35,10 @@ impl SimFile {
 
     pub(crate) fn len(&self) -> io::Result<u64> {
         with_disk(&expect_here(), |disk| disk.len(self.inode))
+    }
+
+    pub(crate) fn next_data(&self, position: u64) -> io::Result<Option<u64>> {
+        with_disk(&expect_here(), |disk| disk.next_data(self.inode, position))
     }
 
     pub(crate) async fn read_at(&self, position: u64, size: usize) -> io::Result<Bytes> {
@@ -81,7 +86,7 @@ impl SimFile {
             with_disk(&here, |disk| disk.write(self.inode, position, some(bytes.len())))?;
             return Err(io::ErrorKind::StorageFull.into());
         }
-        with_disk(&here, |disk| disk.write(self.inode, position, bytes))
+        change(&here, |disk| disk.write(self.inode, position, bytes))
     }
 
     pub(crate) async fn sync_data(&self) -> io::Result<()> {
@@ -91,6 +96,7 @@ impl SimFile {
         take_time(Cost::Sync).await;
         let here = expect_here();
         here.world.trace(Trace::DiskSync, self.inode, up_to);
+        here.world.disk_moment(here.place.node, Moment::Syncing);
         with_disk(&here, |disk| {
             disk.sync_ends(&here.world, here.place.node, self.inode, up_to)
         })
@@ -103,14 +109,14 @@ impl SimFile {
         if here.world.roll(here.place.node, FaultKind::DiskFull) {
             return Err(io::ErrorKind::StorageFull.into());
         }
-        with_disk(&here, |disk| disk.allocate(self.inode, size))
+        change(&here, |disk| disk.allocate(self.inode, size))
     }
 
     pub(crate) async fn set_len(&self, size: u64) -> io::Result<()> {
         take_time(Cost::Metadata).await;
         let here = expect_here();
         here.world.trace(Trace::DiskWrite, self.inode, size);
-        with_disk(&here, |disk| disk.set_len(self.inode, size))
+        change(&here, |disk| disk.set_len(self.inode, size))
     }
 }
 
@@ -180,14 +186,14 @@ pub(crate) async fn create_directory(path: &Path) -> io::Result<()> {
 pub(crate) async fn rename(from: &Path, to: &Path) -> io::Result<()> {
     let here = expect_here();
     here.world.trace(Trace::DiskName, 0, 1);
-    with_disk(&here, |disk| disk.rename(from, to))
+    change(&here, |disk| disk.rename(from, to))
 }
 
 pub(crate) async fn remove(path: &Path) -> io::Result<()> {
     take_time(Cost::Metadata).await;
     let here = expect_here();
     here.world.trace(Trace::DiskName, 0, 2);
-    with_disk(&here, |disk| disk.remove(path))
+    change(&here, |disk| disk.remove(path))
 }
 
 pub(crate) async fn exists(path: &Path) -> bool {
@@ -201,6 +207,7 @@ pub(crate) async fn sync_directory(directory: &Path) -> io::Result<()> {
     if here.world.roll(here.place.node, FaultKind::SyncError) {
         return Err(disk_error());
     }
+    here.world.disk_moment(here.place.node, Moment::Syncing);
     with_disk(&here, |disk| disk.sync_directory(directory))
 }
 
@@ -238,6 +245,13 @@ fn time_of(cost: Cost) -> u64 {
 fn with_disk<T>(here: &Here, work: impl FnOnce(&mut Disk) -> io::Result<T>) -> io::Result<T> {
     here.check_alive()?;
     work(&mut here.world.disks.borrow_mut()[here.place.node.0])
+}
+
+/// What may change the disk: whoever observes it is told afterwards.
+fn change<T>(here: &Here, work: impl FnOnce(&mut Disk) -> io::Result<T>) -> io::Result<T> {
+    let done = with_disk(here, work);
+    here.world.disk_moment(here.place.node, Moment::Changed);
+    done
 }
 
 fn expect_here() -> Here {

@@ -4,6 +4,7 @@
 //! seed are equal if their hashes are.
 
 use crate::sim::disk::Disk;
+use crate::sim::disk::states::{CrashPoint, Moment};
 use crate::sim::executor::{self, Drawn, Executor, Join, LocalFuture, TaskId};
 use crate::sim::fault::{FaultKind, Faults, MILLION};
 use crate::sim::network::{ConnectionId, Network};
@@ -63,6 +64,9 @@ pub(crate) enum State {
 pub(crate) type Main = Rc<dyn Fn() -> CoreWork>;
 pub(crate) type CoreWork = Rc<dyn Fn(usize) -> LocalFuture>;
 
+/// See [`crate::sim::Simulation::observe_disk`].
+pub(crate) type DiskObserver = Rc<dyn Fn(CrashPoint)>;
+
 pub(crate) struct Node {
     pub(crate) name: String,
     pub(crate) address: IpAddr,
@@ -107,6 +111,8 @@ pub(crate) struct World {
     pub(crate) nodes: RefCell<Vec<Node>>,
     pub(crate) faults: RefCell<Vec<Faults>>,
     pub(crate) disks: RefCell<Vec<Disk>>,
+    /// Who is told of every change of one node's disk, and before every sync.
+    pub(crate) disk_observer: RefCell<Option<(NodeId, DiskObserver)>>,
     pub(crate) network: RefCell<Network>,
 }
 
@@ -129,6 +135,7 @@ impl World {
             nodes: RefCell::default(),
             faults: RefCell::default(),
             disks: RefCell::default(),
+            disk_observer: RefCell::default(),
             network: RefCell::default(),
         })
     }
@@ -212,6 +219,15 @@ impl World {
             virtual_time: Duration::from_nanos(self.now.get()),
             faults: self.fault_counts.borrow().clone(),
             marks: self.mark_counts.borrow().clone(),
+        }
+    }
+
+    /// Tells the observer of this node's disk, if there is one.
+    pub(crate) fn disk_moment(&self, node: NodeId, moment: Moment) {
+        let observer = self.disk_observer.borrow().clone();
+        if let Some((_, observer)) = observer.filter(|(observed, _)| *observed == node) {
+            let point = CrashPoint::new(&self.disks.borrow()[node.0], moment);
+            observer(point);
         }
     }
 
