@@ -15,6 +15,7 @@
 use crate::error::Error;
 use crate::index_file::{Reader, seal, unseal};
 use crate::message::MetaRecord;
+use crate::planted::{self, Bug};
 use bytes::BufMut;
 use runtime::file;
 use std::cell::{Cell, RefCell};
@@ -153,6 +154,9 @@ impl Checkpoint {
     /// Replaces the checkpoint in `directory`; the present one becomes the previous one.
     pub(crate) async fn write(&self, directory: &Path) -> Result<(), Error> {
         let path = current(directory);
+        if planted::is(Bug::CheckpointInPlace) {
+            return self.write_in_place(&path).await;
+        }
         match file::rename(&path, &previous(directory)).await {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(Error::io("rename", &path)(error)),
             _ => {}
@@ -160,6 +164,15 @@ impl Checkpoint {
         file::replace(&path, self.encode())
             .await
             .map_err(Error::io("write", &path))
+    }
+
+    /// As Apache's brokers write theirs: over the old bytes, in no order with anything.
+    async fn write_in_place(&self, path: &Path) -> Result<(), Error> {
+        let write = async {
+            let file = runtime::File::open(path, runtime::OpenOptions::read_write()).await?;
+            file.write_at(0, &[self.encode().into()]).await
+        };
+        write.await.map_err(Error::io("write", path))
     }
 
     /// The newest checkpoint in `directory` that is sound and of this shard; what is wrong with others goes to `reports`.

@@ -16,6 +16,7 @@ use crate::staging::{Batch, Marks, Staging};
 use crate::store::StoreLayout;
 use crate::tail_cache::TailCache;
 use crate::upkeep::Ages;
+use crate::verified::Verified;
 use protocol::model::{PhysicalOffset, ShardId};
 use runtime::JoinHandle;
 use runtime::sync::{Notify, Semaphore};
@@ -36,6 +37,8 @@ pub(crate) struct Inner {
     pub(crate) staging: RefCell<Staging>,
     pub(crate) tail: RefCell<TailCache>,
     pub(crate) cold: RefCell<PageCache>,
+    /// What of `cold` has been checked.
+    pub(crate) verified: RefCell<Verified>,
     pub(crate) queues: ConsumeQueues,
     pub(crate) keys: Option<KeyIndex>,
     /// By slot: the next queue offset to give out; [`OFFSET_UNKNOWN`] until it is needed.

@@ -6,6 +6,7 @@
 
 mod append;
 mod checkpoint;
+mod cold;
 pub mod consume_queue;
 mod control_record;
 mod error;
@@ -17,9 +18,12 @@ mod log_walk;
 mod message;
 mod options;
 mod page_cache;
+#[doc(hidden)]
+pub mod planted;
 mod read;
 mod reader;
 mod recovery;
+mod scrub;
 mod segmented_log;
 mod shard;
 mod staging;
@@ -29,6 +33,7 @@ mod tail_cache;
 #[cfg(test)]
 mod tests;
 mod upkeep;
+mod verified;
 mod writer;
 
 pub use consume_queue::{Entry, QueueSlot};

@@ -99,6 +99,8 @@ pub struct StoreOptions {
     pub checkpoint_bytes: u64,
     /// Time after which a checkpoint is taken when anything was appended.
     pub checkpoint_interval: Duration,
+    /// Bytes a second at which each shard reads its own log in the background to find rot that no reader meets; 0: never.
+    pub scrub_bytes_per_second: u64,
 }
 
 impl StoreOptions {
@@ -130,6 +132,7 @@ impl StoreOptions {
             },
             checkpoint_bytes: 64 << 20,
             checkpoint_interval: Duration::from_secs(10),
+            scrub_bytes_per_second: 4 << 20,
         }
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! Newest records come from the tail cache, as slices of the bytes that were written. Older ones are read from the disk in
 //! blocks that are kept within a bound; the block of a record usually holds its neighbours too. What comes from the disk is
-//! checked before it is given away: it must be a whole record, lie where it says, belong to the queue it was asked from, and
-//! its body must match its CRC.
+//! checked before it is given away: its batch must match its seal, and it must be a whole record, lie where it says, belong to
+//! the queue it was asked from, and its body must match its CRC.
 
 use crate::error::ReadError;
 use crate::inner::{Inner, add};
@@ -11,13 +11,11 @@ use crate::key_index::KeyQuery;
 use crate::message::index_keys;
 use crate::read::{Boundary, KeyRequest, KeyResult, ReadRequest, ReadResult, ReadStatus};
 use crate::{Entry, IndexError, QueueSlot};
-use bytes::{Bytes, BytesMut};
+use bytes::Bytes;
 use protocol::message::record::{self, RecordView};
 use protocol::model::{PhysicalOffset, QueueOffset};
 use std::sync::Arc;
 
-/// Bytes read from the disk at once.
-const BLOCK_SIZE: u64 = 128 << 10;
 /// Most consume queue entries that one read looks at, whatever the filter leaves of them (RocketMQ's 16,000 bytes of entries).
 const ENTRIES_MAX: usize = 800;
 /// Positions that one look into the key index gives.
@@ -136,7 +134,8 @@ impl Inner {
             gathering.take_hot(self, entry, record);
             return Ok(Step::More);
         }
-        let Some(record) = self.on_disk(entry.position, size).await? else {
+        let checked = self.checked_on_disk(entry.position, size).await;
+        let Some(record) = checked.map_err(|error| with_next(error, queue_offset))? else {
             // Its segment was deleted after the queue was asked.
             gathering.skip_removed();
             return Ok(Step::More);
@@ -259,80 +258,6 @@ impl Inner {
         }
     }
 
-    /// `size` bytes at `position` from the blocks of the disk; `None` where the log has been deleted, or does not reach.
-    async fn on_disk(&self, position: u64, size: usize) -> Result<Option<Bytes>, ReadError> {
-        let end = position.saturating_add(size as u64);
-        if end > self.positions.confirmed.get() || position < self.positions.min.get() {
-            return Ok(None);
-        }
-        self.check_damage(position)?;
-        let mut whole = BytesMut::new();
-        let mut at = position;
-        while at < end {
-            let block_start = self.block_start(at);
-            let Some(block) = self.block(block_start).await? else {
-                return Ok(None);
-            };
-            let from = usize::try_from(at - block_start).unwrap_or(usize::MAX);
-            let wanted = usize::try_from(end - at).unwrap_or(usize::MAX);
-            let available = block.len().saturating_sub(from);
-            if available == 0 {
-                return Ok(None);
-            }
-            let part = block.slice(from..from + wanted.min(available));
-            if part.len() == size {
-                return Ok(Some(part));
-            }
-            whole.extend_from_slice(&part);
-            at += part.len() as u64;
-        }
-        Ok(Some(whole.freeze()))
-    }
-
-    /// Blocks are counted from the begin of their segment.
-    fn block_start(&self, position: u64) -> u64 {
-        position - (position - self.log.base_of(position)) % BLOCK_SIZE
-    }
-
-    async fn block(&self, start: u64) -> Result<Option<Bytes>, ReadError> {
-        let cached = self.cold.borrow_mut().get(start);
-        if cached.is_some() {
-            return Ok(cached);
-        }
-        let confirmed = self.positions.confirmed.get();
-        let end = (start + BLOCK_SIZE).min(self.log.end_of(start));
-        let size = usize::try_from(end.min(confirmed).saturating_sub(start)).unwrap_or(0);
-        let Some(segment) = self.log.get(start) else {
-            return Ok(None);
-        };
-        let block = self.log.read(start, size).await.map_err(|error| ReadError::Io {
-            physical_offset: self.physical(start),
-            size,
-            path: segment.path().to_owned(),
-            reason: error.to_string(),
-        })?;
-        // A block at the end of the log would grow.
-        if end <= confirmed && self.log.get(start).is_some() {
-            self.cold.borrow_mut().insert(start, block.clone());
-        }
-        Ok(Some(block))
-    }
-
-    fn check_damage(&self, position: u64) -> Result<(), ReadError> {
-        let checkpoint = self.checkpoint.last.borrow();
-        let found = checkpoint
-            .damage
-            .iter()
-            .find(|range| (range.from..range.to).contains(&position));
-        found.map_or(Ok(()), |range| {
-            Err(ReadError::Damaged {
-                physical_offset: self.physical(position),
-                reason: range.reason.clone(),
-                next: None,
-            })
-        })
-    }
-
     /// Checks what came from the disk.
     fn check(
         &self,
@@ -386,7 +311,7 @@ impl Inner {
         if own != Some(self.physical(position)) || size > self.staging.borrow().size_max() {
             return Ok(None);
         }
-        let Some(record) = self.on_disk(position, size).await? else {
+        let Some(record) = self.checked_on_disk(position, size).await? else {
             return Ok(None);
         };
         self.check(position, &record, |_| true)?;
@@ -455,6 +380,10 @@ impl Inner {
                     max: CANDIDATES_MAX,
                 })
                 .await;
+            if !keys.missing().is_empty() {
+                // A run turned out damaged; what it held is indexed again from the log.
+                self.wakes.upkeep.notify_one();
+            }
             let Some(&last) = candidates.last() else { break };
             below = last;
             for position in candidates {

@@ -19,6 +19,7 @@ use crate::key_index::{KeyIndex, KeyIndexOptions};
 use crate::log_walk::{LogWalk, SoundBatch, Unsound, records};
 use crate::message::{Hooks, META_KIND_MAX, MetaRecord, in_consume_queue, index_keys};
 use crate::page_cache::PageCache;
+use crate::planted::{self, Bug};
 use crate::segmented_log::SegmentedLog;
 use crate::staging::{BLOCK_SIZE, Staging, StagingStart};
 use crate::store::StoreLayout;
@@ -113,9 +114,14 @@ pub(crate) async fn open_shard(
     found.min = log.min().unwrap_or(end.end);
     if end.last_used > end.end {
         found.torn_bytes = end.last_used - end.end;
-        log.cut(end.end).await?;
+        if !planted::is(Bug::NoCut) {
+            log.cut(end.end).await?;
+        }
     }
-    std::mem::take(&mut end.unsynced).make_durable(&log, end.end).await?;
+    let unsynced = std::mem::take(&mut end.unsynced);
+    if !planted::is(Bug::NoRewrite) {
+        unsynced.make_durable(&log, end.end).await?;
+    }
 
     let mut checkpoint = checkpoint.unwrap_or_else(|| Checkpoint {
         shard: id.get(),
@@ -126,7 +132,9 @@ pub(crate) async fn open_shard(
     checkpoint.damage = end.damage.clone();
     checkpoint.damage.retain(|range| range.to > found.min);
     let mut indexes = Indexes::open(layout, id, &found).await?;
-    indexes.cut(&mut found).await?;
+    if !planted::is(Bug::NoIndexCut) {
+        indexes.cut(&mut found).await?;
+    }
     let metadata = std::mem::take(&mut checkpoint.metadata);
     found.metadata = metadata;
     let feed = Feed {
@@ -218,6 +226,7 @@ fn make_inner(
         staging: RefCell::new(staging),
         tail: RefCell::new(TailCache::new(options.tail_cache_bytes, BLOCK_SIZE)),
         cold: RefCell::new(PageCache::new(options.cold_cache_bytes)),
+        verified: RefCell::default(),
         queues: indexes.queues,
         keys: indexes.keys,
         next_offsets: RefCell::default(),
@@ -325,6 +334,10 @@ async fn find_end(
 /// last byte that an unfinished write has left.
 async fn is_rot(walk: &mut LogWalk<'_>, log: &SegmentedLog, end: &mut LogEnd, reach: u64) -> bool {
     let from = end.end;
+    if planted::is(Bug::RotIsTorn) {
+        end.last_used = walk.scan_seals(from, u64::MAX, |_| false).await;
+        return false;
+    }
     if from < end.synced {
         return true;
     }
@@ -346,7 +359,7 @@ async fn is_rot(walk: &mut LogWalk<'_>, log: &SegmentedLog, end: &mut LogEnd, re
 }
 
 /// Where damage ends that is known to be at `position`.
-fn known_damage(damage: &[DamagedRange], position: u64) -> Option<u64> {
+pub(crate) fn known_damage(damage: &[DamagedRange], position: u64) -> Option<u64> {
     let range = damage.iter().find(|range| (range.from..range.to).contains(&position))?;
     Some(range.to)
 }
@@ -570,9 +583,14 @@ impl Feed<'_> {
             .min(self.indexes.keys_from)
             .min(self.snapshot_position)
             .max(found.min);
-        if from >= self.end {
+        if from >= self.end || planted::is(Bug::NoFeed) {
             return Ok(());
         }
+        let from = if planted::is(Bug::FeedLastSegment) {
+            from.max(log.base_of(self.end))
+        } else {
+            from
+        };
         let after = boundaries.partition_point(|(start, _)| *start <= from);
         let boundary = after.checked_sub(1).and_then(|at| boundaries.get(at));
         let mut position = boundary.map_or(log.base_of(from), |(start, _)| *start).max(found.min);
@@ -622,7 +640,7 @@ impl Feed<'_> {
                 .queues
                 .delete_topic(&String::from_utf8_lossy(meta.payload), position);
         }
-        if meta.kind <= META_KIND_MAX && position >= self.snapshot_position {
+        if meta.kind <= META_KIND_MAX && position >= self.snapshot_position && !planted::is(Bug::NoMetadataReplay) {
             found.metadata.push(MetaRecord {
                 kind: meta.kind,
                 payload: meta.payload.to_vec(),

@@ -4,6 +4,7 @@
 //! disk, and a sync never needs the directory.
 
 use crate::error::Error;
+use crate::planted::{self, Bug};
 use bytes::Bytes;
 use runtime::file::{self, DiskSpace};
 use runtime::{File, OpenOptions};
@@ -45,6 +46,18 @@ impl Segment {
         self.file().await?.write_at(position - self.base, parts).await
     }
 
+    /// Position of the first byte from `position` on that may have been written, as far as the file system tells; `None` when
+    /// none has. Where it cannot tell, `position`.
+    pub(crate) async fn next_data(&self, position: u64) -> Option<u64> {
+        let Ok(file) = self.file().await else {
+            return Some(position);
+        };
+        match file.next_data(position - self.base) {
+            Ok(found) => found.map(|at| self.base + at),
+            Err(_) => Some(position),
+        }
+    }
+
     pub(crate) async fn sync(&self) -> io::Result<()> {
         #[cfg(test)]
         faults::on_sync().await?;
@@ -66,6 +79,9 @@ impl SegmentedLog {
         file::create_directory(&directory)
             .await
             .map_err(Error::io("make the directory", &directory))?;
+        // What is found now must be found again: names that the last process made or deleted may not be durable yet.
+        let synced = file::sync_directory(&directory).await;
+        synced.map_err(Error::io("sync the directory", &directory))?;
         let paths = file::list(&directory).await.map_err(Error::io("list", &directory))?;
         let log = SegmentedLog {
             directory,
@@ -161,6 +177,9 @@ impl SegmentedLog {
         opened.set_len(0).await?;
         opened.allocate(self.segment_size).await?;
         opened.sync_data().await?;
+        if planted::is(Bug::NoNameSync) {
+            return Ok(());
+        }
         file::sync_directory(&self.directory).await
     }
 
@@ -193,9 +212,13 @@ impl SegmentedLog {
             cut.map_err(Error::io("cut", &segment.path))?;
             file.sync_data().await.map_err(Error::io("sync", &segment.path))?;
         }
-        file::sync_directory(&self.directory)
-            .await
-            .map_err(Error::io("sync the directory", &self.directory))
+        self.sync_names().await
+    }
+
+    /// Makes durable which segments there are.
+    pub(crate) async fn sync_names(&self) -> Result<(), Error> {
+        let synced = file::sync_directory(&self.directory).await;
+        synced.map_err(Error::io("sync the directory", &self.directory))
     }
 
     /// Deletes the segment that begins at `base`.

@@ -5,10 +5,10 @@ use crate::inner::Inner;
 use crate::message::{Appended, BatchId, Hooks, META_KIND_MAX, NewMessage};
 use crate::options::{FlushMode, Retention};
 use crate::read::{Boundary, KeyRequest, KeyResult, ReadRequest, ReadResult};
-use crate::recovery::{Recovered, open_shard};
+use crate::recovery::{Damage, Recovered, open_shard};
 use crate::stats::ShardStats;
 use crate::store::StoreLayout;
-use crate::{Entry, QueueSlot, upkeep, writer};
+use crate::{Entry, QueueSlot, scrub, upkeep, writer};
 use bytes::Bytes;
 use protocol::model::{PhysicalOffset, QueueOffset, ShardId};
 use std::rc::Rc;
@@ -39,6 +39,7 @@ impl Shard {
         inner.start_task(upkeep::run_upkeep);
         inner.start_task(upkeep::run_merger);
         inner.start_task(upkeep::run_retention);
+        inner.start_task(scrub::run_scrubber);
         Ok((Shard(inner), found))
     }
 
@@ -236,6 +237,23 @@ impl Shard {
     /// [`Error::Fenced`].
     pub async fn flush(&self) -> Result<(), Error> {
         Ok(self.0.sync_to(self.0.positions.written.get()).await?)
+    }
+
+    /// Reads all of the log that is durable, as fast as it comes, and quarantines what has rotted; returns how many damaged
+    /// ranges are new. The shard does the same by itself, slowly.
+    pub async fn scrub(&self) -> usize {
+        self.0.scrub(u64::MAX).await
+    }
+
+    /// Parts of the log that are known to be damaged.
+    #[must_use]
+    pub fn damage(&self) -> Vec<Damage> {
+        let inner = &self.0;
+        let damage = &inner.checkpoint.last.borrow().damage;
+        damage
+            .iter()
+            .map(|range| range.to_damage(|position| inner.physical(position)))
+            .collect()
     }
 
     /// When the oldest kept record was stored, in milliseconds since 1970; `None` when there is none.

@@ -32,6 +32,25 @@ struct Description {
     store_id: String,
     /// Milliseconds since 1970.
     created_at: i64,
+    /// CRC-32 of the other fields, 8 hex digits; stores made before it was there have none. A store id with one wrong digit
+    /// would make the whole log look like another store's, to be cut.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    checksum: Option<String>,
+}
+
+impl Description {
+    fn checksum(&self) -> String {
+        let Description {
+            format,
+            shards,
+            segment_size,
+            store_id,
+            created_at,
+            checksum: _,
+        } = self;
+        let fields = format!("{format} {shards} {segment_size} {store_id} {created_at}");
+        format!("{:08x}", crc32fast::hash(fields.as_bytes()))
+    }
 }
 
 const FORMAT: u32 = 1;
@@ -114,7 +133,13 @@ pub async fn prepare_store(options: &StoreOptions) -> Result<StoreLayout, Error>
     check_options(options)?;
     let mut locks = vec![lock_directory(&options.root).await?];
     let description = match read_description(&options.root).await? {
-        Some(description) => description,
+        Some(description) => {
+            // A process that was killed right after it made the store has not made the name durable. Lost after shards are
+            // there, it would leave a store that cannot be opened.
+            let synced = file::sync_directory(&options.root).await;
+            synced.map_err(Error::io("sync the directory", &options.root))?;
+            description
+        }
         None => create(options).await?,
     };
     let path = options.root.join("store.json");
@@ -209,6 +234,14 @@ fn parse(text: &[u8]) -> Result<Description, String> {
             description.format
         ));
     }
+    if let Some(found) = &description.checksum
+        && *found != description.checksum()
+    {
+        return Err(format!(
+            "it is damaged: its checksum is {found}, that of its fields {}; put back a copy",
+            description.checksum()
+        ));
+    }
     Ok(description)
 }
 
@@ -245,13 +278,15 @@ async fn create(options: &StoreOptions) -> Result<Description, Error> {
             reason: format!("it is not there, but {} is; put it back", first_shard.display()),
         });
     }
-    let description = Description {
+    let mut description = Description {
         format: FORMAT,
         shards: options.shards,
         segment_size: options.segment_size,
         store_id: format!("{:016x}", runtime::rng::random_u64()),
         created_at: runtime::wall_clock_ms(),
+        checksum: None,
     };
+    description.checksum = Some(description.checksum());
     write_description(&options.root, &description).await?;
     Ok(description)
 }

@@ -4,13 +4,15 @@
 //! P, indexes made durable, then the file. Tails of queues that were in no page at the checkpoint before are written now, so a
 //! restart walks over two intervals at most.
 //!
-//! Order of a deletion: min moves up in memory, so that no reader starts there; the indexes forget what lies below; the file
-//! goes. A crash in between leaves a file that is deleted at the next round: min is where the first file begins.
+//! Order of a deletion: min moves up in memory, so that no reader starts there; the files go, durably; the indexes forget what
+//! lies below. A crash in between leaves entries that the next start drops: min is where the first file begins. The other way
+//! round it would leave messages that one index has and another has not.
 
 use crate::checkpoint::Checkpoint;
 use crate::error::{AppendError, Error};
 use crate::inner::Inner;
 use crate::options::Retention;
+use crate::planted::{self, Bug};
 use runtime::Instant;
 use runtime::file::DiskSpace;
 use runtime::sync::{Either, race};
@@ -268,6 +270,9 @@ impl Inner {
             start = start.min(keys.checkpoint(target, position).await?);
         }
         start = start.min(next.snapshot_position);
+        if planted::is(Bug::EarlyCheckpoint) {
+            start = position;
+        }
         let boundary = if start >= position {
             Some((position, crc))
         } else {
@@ -279,6 +284,9 @@ impl Inner {
         }
         next.clean = clean;
         next.synced = self.positions.synced.get();
+        if planted::is(Bug::EarlySyncedMark) {
+            next.synced = self.positions.written.get().max(self.end());
+        }
         next.end = position;
         next.newest_ms = self.ages.newest_ms(runtime::wall_clock_ms());
         next.unsynced_max = self.layout.unsynced_reach();
@@ -345,15 +353,16 @@ impl Inner {
         }
         let Some((last, min)) = last else { return Ok(0) };
         self.positions.min.set(min);
-        self.queues.drop_below(min).await?;
-        if let Some(keys) = &self.keys {
-            keys.drop_below(min).await?;
-        }
         self.cold.borrow_mut().remove_where(|start| start < min);
         let gone: Vec<u64> = bases.into_iter().filter(|base| *base <= last).collect();
         for base in &gone {
             tracing::info!(shard = self.id.get(), segment = base, "segment deleted");
             self.log.remove(*base).await?;
+        }
+        self.log.sync_names().await?;
+        self.queues.drop_below(min).await?;
+        if let Some(keys) = &self.keys {
+            keys.drop_below(min).await?;
         }
         Ok(gone.len())
     }

@@ -12,6 +12,7 @@
 use crate::error::FenceReason;
 use crate::inner::{Inner, add};
 use crate::options::FlushMode;
+use crate::planted::{self, Bug};
 use crate::staging::Batch;
 use bytes::Bytes;
 use runtime::sync::race;
@@ -86,7 +87,8 @@ impl Inner {
             }
         }
         // The consume queues forget a topic for ever, so its deletion must be there after any crash.
-        if in_sync_mode || batches.iter().any(|batch| !batch.deletions.is_empty()) {
+        if (in_sync_mode && !planted::is(Bug::AckBeforeSync)) || batches.iter().any(|batch| !batch.deletions.is_empty())
+        {
             self.sync_to(written).await?;
         }
         self.check_fence()
@@ -160,7 +162,9 @@ impl Inner {
             if let Some(segment) = self.log.get(position) {
                 let synced = segment.sync().await;
                 add(&self.counters.syncs, 1);
-                if let Err(error) = synced {
+                if let Err(error) = synced
+                    && !planted::is(Bug::AckAfterFailedSync)
+                {
                     return Err(self.fence_with("sync", segment.path().to_owned(), &error));
                 }
             }

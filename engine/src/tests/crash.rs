@@ -441,3 +441,64 @@ fn random_work_with_random_ends_keeps_every_acknowledged_message_once_and_in_ord
         });
     }
 }
+
+#[test]
+fn rot_anywhere_in_a_record_is_not_served_by_a_cold_read_and_the_scrubber_reports_it() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    let options = StoreOptions {
+        tail_cache_bytes: 1,
+        cold_cache_bytes: 1,
+        ..options(root)
+    };
+    run(async {
+        let (shard, _) = open(&options).await;
+        let mut appended = Vec::new();
+        for number in 0..10 {
+            appended.push(send(&shard, "t", 0, format!("body {number}").as_bytes()).await);
+        }
+        shard.flush().await.unwrap();
+        // The properties are at a record's end; no checksum of the record itself covers them.
+        let harmed = &appended[3];
+        flip(
+            &segment(root, 0),
+            harmed.physical_offset.position() + harmed.size as u64 - 2,
+        );
+        let read = shard.read(&request(&shard, "t", 0, 3)).await;
+        assert!(matches!(read, Err(ReadError::Damaged { .. })), "{read:?}");
+        let by_position = shard.record_at(harmed.physical_offset).await;
+        assert!(matches!(by_position, Err(ReadError::Damaged { .. })), "{by_position:?}");
+        assert_eq!((shard.scrub().await, shard.scrub().await), (1, 0));
+        let damage = shard.damage();
+        assert_eq!(damage[0].from, harmed.physical_offset);
+        assert_eq!(damage[0].to, appended[4].physical_offset);
+        let after = shard.read(&request(&shard, "t", 0, 4)).await.unwrap();
+        assert_eq!(bodies(&after), numbered(10)[4..]);
+        shard.close().await.unwrap();
+    });
+    run(async {
+        let (_shard, recovered) = open(&options).await;
+        assert_eq!(recovered.damage.len(), 1, "a checkpoint remembers it: {recovered:?}");
+    });
+}
+
+#[test]
+fn a_description_with_a_wrong_digit_is_refused_and_one_without_a_checksum_is_taken() {
+    let directory = tempfile::tempdir().unwrap();
+    let root = directory.path();
+    run(async { open(&options(root)).await.0.close().await.unwrap() });
+    let path = root.join("store.json");
+    let text = fs::read_to_string(&path).unwrap();
+    let id = text.find("storeId").unwrap() + "storeId\": \"".len();
+    let digit = if text.as_bytes()[id] == b'0' { "1" } else { "0" };
+    let mut wrong = text.clone();
+    wrong.replace_range(id..=id, digit);
+    fs::write(&path, &wrong).unwrap();
+    run(async {
+        let refused = prepare_store(&options(root)).await;
+        assert!(matches!(refused, Err(Error::BadDescription { .. })), "{refused:?}");
+    });
+    let checksum = text.find(",\n  \"checksum\"").unwrap();
+    fs::write(&path, format!("{}\n}}", &text[..checksum])).unwrap();
+    run(async { assert!(prepare_store(&options(root)).await.is_ok()) });
+}
