@@ -7,6 +7,7 @@
 
 mod requirements;
 mod run;
+mod storage;
 mod tests;
 
 use clap::{Parser, Subcommand};
@@ -30,6 +31,30 @@ enum Chore {
         #[arg(long)]
         quick: bool,
     },
+    /// Recover a store from recorded crashes: kills, and power cuts with every subset, tear and lost name.
+    #[command(
+        after_help = "Examples:\n  cargo xtask crash-states --states 50000\n  cargo xtask crash-states --replay 7:1:345   one state, as a failure names it"
+    )]
+    CrashStates {
+        /// Handed on: --states N, --from SEED, --replay SEED:LIFE:NUMBER, --jobs N.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Harm a store anywhere, bit by bit or by the sector, and read everything in it.
+    #[command(
+        after_help = "Examples:\n  cargo xtask bit-flips --flips 20000\n  cargo xtask bit-flips --replay 7:45         one flip, as a failure names it"
+    )]
+    BitFlips {
+        /// Handed on: --flips N, --from SEED, --replay SEED:NUMBER, --jobs N.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
+    /// Plant old bugs of message stores in the engine, one by one, and find each with the checks above.
+    Museum {
+        /// Handed on: --seeds N.
+        #[arg(trailing_var_arg = true, allow_hyphen_values = true)]
+        arguments: Vec<String>,
+    },
     /// Formatting, clippy with warnings denied, and cargo-deny.
     Lint,
 }
@@ -37,6 +62,9 @@ enum Chore {
 fn main() -> ExitCode {
     let outcome = match Arguments::parse().chore {
         Chore::Test { quick } => tests::run(quick),
+        Chore::CrashStates { arguments } => storage::check("crash-states", &arguments),
+        Chore::BitFlips { arguments } => storage::check("bit-flips", &arguments),
+        Chore::Museum { arguments } => storage::museum(&arguments),
         Chore::Lint => lint(),
     };
     match outcome {

@@ -1,6 +1,6 @@
 //! Runs the tests and counts them over all packages.
 
-use crate::{requirements, run};
+use crate::{requirements, run, storage};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
 
@@ -36,7 +36,10 @@ fn run_all(quick: bool, counts: &mut Counts) -> Result<(), String> {
     // The system tests start the real programs, as users build them.
     run::check("cargo", &["build", "--release", "--workspace", "--bins"])?;
     let second = cargo(&["test", "--release", "--no-fail-fast", "--package", "tests"], counts);
-    first.and(second)
+    // About a minute together; the whole of them is a chore of its own.
+    let states = storage::check("crash-states", &["--states".to_owned(), "6000".to_owned()]);
+    let flips = storage::check("bit-flips", &["--flips".to_owned(), "2000".to_owned()]);
+    first.and(second).and(states).and(flips)
 }
 
 fn cargo(arguments: &[&str], counts: &mut Counts) -> Result<(), String> {
