@@ -46,6 +46,8 @@ pub(crate) fn run(plan: &Plan) {
     let history = load.stop();
     assert!(servers.broker().is_running(), "the broker has ended");
     let received = read_back(&namesrv, &history.topic).unwrap_or_else(|problem| panic!("{problem}"));
+    // At a clean end libfaketime removes what it keeps in /dev/shm.
+    assert!(servers.stop_broker(), "the broker ends cleanly");
     let verdict = check(&history, None, &received);
     println!(
         "  jumps={jumps} of up to two hours: {verdict}; held pulls late by at most {late:.0?}; clients saw: {}",

@@ -20,7 +20,7 @@ const IGNORED_FLUSHES: usize = 40;
 const STATES_OF_ONE: usize = 120;
 
 pub(crate) fn run(plan: &Plan) {
-    let wanted = plan.choose(12, 520);
+    let wanted = plan.choose(8, 520);
     let (seed, begin) = (seed(), Instant::now());
     let mut waits = Waits::new(seed);
     let mut honest = Totals::default();
@@ -28,7 +28,7 @@ pub(crate) fn run(plan: &Plan) {
     let (mut harmed, mut unflushed) = (0, 0);
     // A long run ends with its time, and says how far it came.
     let end = plan.end();
-    let is_over = |states: usize| states >= wanted || (states >= 12 && end.is_some_and(|end| Instant::now() >= end));
+    let is_over = |states: usize| states >= wanted || (states >= 8 && end.is_some_and(|end| Instant::now() >= end));
     while !is_over(honest.states) {
         let dir = in_memory();
         let mut stage = Stage::set(dir.path());
@@ -53,7 +53,7 @@ pub(crate) fn run(plan: &Plan) {
             }
         }
         if lying.states == 0 {
-            for cut in cuts(&recording, &history, plan.choose(3, 6), &mut waits) {
+            for cut in cuts(&recording, &history, plan.choose(2, 6), &mut waits) {
                 let image = recording.after_power_cut(cut, IGNORED_FLUSHES, || Fate::Dropped);
                 lying.add(&stage.show(&image, &history, recording.at(cut)));
             }
