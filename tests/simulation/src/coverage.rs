@@ -1,11 +1,10 @@
 //! What a run of many seeds must have come by, or it has not tested it.
 
 /// Marked places in the code (`runtime::mark!`).
-pub const MARKS: [&str; 12] = [
+pub const MARKS: [&str; 11] = [
     "torn tail cut",
     "damage found in the log",
     "shard fenced",
-    "append refused: too much is not committed",
     "append refused: no segment is ready",
     "append refused: disk full",
     "checkpoint taken",

@@ -219,13 +219,14 @@ impl<'a> Nemesis<'a> {
 
     fn stop(&self, broker: &BrokerNode) {
         let simulation = &self.cluster.simulation;
-        self.note_forgotten_pages(broker);
         simulation.stop(broker.node);
         // One that is paused, or whose disk stalls, does not stop in time and is killed.
         let _in_time = simulation.run_until(|| !simulation.is_running(broker.node), STOP_LIMIT);
         if simulation.is_running(broker.node) {
             simulation.kill(broker.node);
         }
+        // Not before its end: until then it may still give out what the kernel is going to forget.
+        self.note_forgotten_pages(broker);
     }
 
     fn kill(&self, broker: &BrokerNode) {

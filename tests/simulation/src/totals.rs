@@ -10,7 +10,7 @@ use std::fmt;
 /// A worker's line with totals begins so.
 pub const TOTALS: &str = "TOTALS";
 /// Fewer seeds may miss a kind of fault or a mark by chance.
-pub const COVERAGE_SEEDS: u64 = 400;
+pub const COVERAGE_SEEDS: u64 = 2_000;
 
 /// Counts by name.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
