@@ -272,7 +272,7 @@ pub async fn update_config(core: Rc<Core>, request: Rc<Request>) -> Outcome {
             for shard in core.own_shards() {
                 shard.engine.set_retention(retention.clone());
             }
-            core.set_settings(settings);
+            core.set_settings(&settings);
         });
     }
     Ok(Answer::done())
