@@ -122,7 +122,7 @@ impl Broker {
         let post = self.mailboxes.post(index);
         let core = Core::new(
             self.map,
-            Arc::clone(&self.settings),
+            &self.settings,
             post,
             connections,
             Replicas::default(),

@@ -175,4 +175,4 @@ fn address_text(host: &str, port: u16) -> String {
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

@@ -120,7 +120,8 @@ pub struct Core {
     pub index: usize,
     /// Where the shards are.
     pub map: ShardMap,
-    /// What the configuration says now; replaced as a whole when it changes.
+    /// What the configuration says now; replaced as a whole when it changes. A copy that is this core's own: each request
+    /// holds it for a moment, and a count of holders that several cores change would go to and fro between their caches.
     settings: RefCell<Arc<Settings>>,
     post: Post<CoreMessage>,
     /// The clients that are connected here.
@@ -150,7 +151,7 @@ impl Core {
     #[must_use]
     pub fn new(
         map: ShardMap,
-        settings: Arc<Settings>,
+        settings: &Settings,
         post: Post<CoreMessage>,
         connections: Connections,
         replicas: Replicas,
@@ -161,7 +162,7 @@ impl Core {
         Rc::new(Core {
             index: post.core(),
             map,
-            settings: RefCell::new(settings),
+            settings: RefCell::new(Arc::new(settings.clone())),
             post,
             connections,
             shards: OnceCell::new(),
@@ -189,8 +190,8 @@ impl Core {
     }
 
     /// Replaces the configuration of this core.
-    pub fn set_settings(&self, settings: Arc<Settings>) {
-        *self.settings.borrow_mut() = settings;
+    pub fn set_settings(&self, settings: &Settings) {
+        *self.settings.borrow_mut() = Arc::new(settings.clone());
     }
 
     /// On a slave: where its master's HA port is, `host:port`.

@@ -1,22 +1,24 @@
 //! Tells every name server that this broker is there, and with which topics.
 //!
 //! Registered in full every registerNameServerPeriod and whenever a topic has changed (changes of one moment share a
-//! registration); a light heartbeat every brokerHeartbeatInterval keeps the route alive in between, and notices a name
-//! server that has come back, which is registered with at once. Name servers are equals: each is told on its own, and one
-//! that does not answer delays no other.
+//! registration). That also keeps the route alive: a name server drops a broker after four such periods of silence, or when its
+//! connection breaks. A connection that breaks is seen here too, and its name server is tried every brokerHeartbeatInterval until it has
+//! taken the registration; while all is well there is no timer but that of the period. (RocketMQ sends heartbeats in between
+//! only where slaves act as masters.) Name servers are equals: each is told on its own, and one that does not answer delays
+//! no other.
 
+use crate::config::BrokerConfig;
 use crate::control::Control;
 use crate::core::Core;
 use crate::settings::Settings;
 use bytes::Bytes;
 use protocol::body::register::{RegisterBrokerBody, body_crc32};
+use protocol::frame::Frame;
 use protocol::header::Header;
-use protocol::header::name_server::{
-    BrokerHeartbeatRequest, RegisterBrokerRequest, RegisterBrokerResponse, UnregisterBrokerRequest,
-};
+use protocol::header::name_server::{RegisterBrokerRequest, RegisterBrokerResponse, UnregisterBrokerRequest};
 use protocol::request_code::RequestCode;
 use protocol::response_code::ResponseCode;
-use remoting::{NoRequests, RpcClient};
+use remoting::{CloseReason, Connection, Handler, NoRequests, RpcClient};
 use runtime::sync::Notify;
 use std::cell::RefCell;
 use std::collections::BTreeMap;
@@ -42,20 +44,40 @@ pub struct Registration {
     /// By name server: whether the last registration went well.
     registered: RefCell<BTreeMap<String, bool>>,
     first: Notify,
+    /// A name server may have to be told again.
+    lost: Rc<Notify>,
+}
+
+/// The broker's end of its connections to name servers.
+struct NameServerEnd {
+    lost: Rc<Notify>,
+}
+
+impl Handler for NameServerEnd {
+    fn on_request(&self, connection: &Rc<Connection>, request: Frame) {
+        NoRequests.on_request(connection, request);
+    }
+
+    fn on_close(&self, _connection: &Rc<Connection>, _reason: &CloseReason) {
+        self.lost.notify_one();
+    }
 }
 
 /// Starts to register, and goes on until [`Registration::leave`].
 #[must_use]
 pub fn start(core: &Rc<Core>, control: &Rc<Control>) -> Rc<Registration> {
+    let lost = Rc::new(Notify::new());
+    let end = NameServerEnd { lost: Rc::clone(&lost) };
     let registration = Rc::new(Registration {
         core: Rc::clone(core),
         control: Rc::clone(control),
-        rpc: RpcClient::new(core.connections.clone(), Rc::new(NoRequests)),
+        rpc: RpcClient::new(core.connections.clone(), Rc::new(end)),
         registered: RefCell::default(),
         first: Notify::new(),
+        lost,
     });
     runtime::spawn(Rc::clone(&registration).run());
-    runtime::spawn(Rc::clone(&registration).beat());
+    runtime::spawn(Rc::clone(&registration).mend());
     registration
 }
 
@@ -103,11 +125,10 @@ impl Registration {
             self.register_everywhere().await;
             self.first.notify_one();
             let settings = self.core.settings();
-            let period = Duration::from_millis(settings.config.register_name_server_period_ms);
             let period = if settings.is_slave() && self.core.master_ha_address().is_none() {
                 MASTER_PERIOD
             } else {
-                period.clamp(PERIOD_MIN, PERIOD_MAX)
+                period(&settings.config)
             };
             let changed = self.control.topics_changed.notified();
             let _whichever = runtime::timeout(period, changed).await;
@@ -118,9 +139,11 @@ impl Registration {
     async fn register_everywhere(self: &Rc<Self>) {
         let settings = self.core.settings();
         let body = Bytes::from(self.body(&settings));
-        let told: Vec<_> = settings
-            .config
-            .name_servers()
+        self.tell(settings.config.name_servers(), &body).await;
+    }
+
+    async fn tell(self: &Rc<Self>, addresses: Vec<String>, body: &Bytes) {
+        let told: Vec<_> = addresses
             .into_iter()
             .map(|address| {
                 let (this, body) = (Rc::clone(self), body.clone());
@@ -144,6 +167,11 @@ impl Registration {
         let settings = self.core.settings();
         let outcome = register_once(&settings, &self.rpc, &address, body).await;
         let before = self.registered.borrow_mut().insert(address.clone(), outcome.is_ok());
+        if outcome.is_err() {
+            // Whatever does not answer is not used again: the connection may be half open.
+            self.rpc.disconnect(&address);
+            self.lost.notify_one();
+        }
         match outcome {
             Ok(answer) => {
                 if before != Some(true) {
@@ -173,49 +201,31 @@ impl Registration {
         }
     }
 
-    /// Says that the broker lives; registers again where a name server does not know it.
-    async fn beat(self: Rc<Self>) {
+    /// Registers again with name servers that were restarted or could not be reached. It waits without a timer while there is none.
+    async fn mend(self: Rc<Self>) {
         loop {
-            let settings = self.core.settings();
-            runtime::sleep(Duration::from_millis(settings.config.broker_heartbeat_interval_ms)).await;
-            for address in settings.config.name_servers() {
-                let known = self.registered.borrow().get(&address).copied().unwrap_or(false);
-                let connected = self.rpc.open_connection(&address).is_some();
-                if known && connected {
-                    self.beat_once(&settings, &address).await;
-                } else if known || self.rpc.connection(&address).await.is_ok() {
-                    // It was restarted, or was not there before: it has to be told everything.
-                    let body = Bytes::from(self.body(&settings));
-                    runtime::spawn({
-                        let this = Rc::clone(&self);
-                        async move { this.register(address, body).await }
-                    });
-                }
+            self.lost.notified().await;
+            let mut lacking = self.lacking();
+            while !lacking.is_empty() {
+                let settings = self.core.settings();
+                runtime::sleep(Duration::from_millis(settings.config.broker_heartbeat_interval_ms)).await;
+                let body = Bytes::from(self.body(&settings));
+                self.tell(self.lacking(), &body).await;
+                lacking = self.lacking();
             }
         }
     }
 
-    async fn beat_once(&self, settings: &Settings, address: &str) {
-        let header = BrokerHeartbeatRequest {
-            cluster_name: settings.config.broker_cluster_name.clone(),
-            broker_addr: settings.store_host.to_string(),
-            broker_name: settings.config.broker_name.clone(),
-            broker_id: Some(settings.config.broker_id),
-            epoch: None,
-            max_offset: None,
-            confirm_offset: None,
-            heartbeat_timeout_mills: Some(heartbeat_timeout_ms(settings)),
-            election_priority: None,
-        };
-        let fill = |out: &mut protocol::header_writer::HeaderWriter<'_>| header.encode(out);
-        // Oneway, as RocketMQ's brokers do: an answer says nothing that the connection does not.
-        if let Err(error) = self
-            .rpc
-            .notify(address, RequestCode::BROKER_HEARTBEAT, fill, Bytes::new())
-            .await
-        {
-            tracing::debug!(name_server = address, %error, "no heartbeat");
-        }
+    /// The name servers that do not know this broker, or have lost the connection that its registration belongs to.
+    fn lacking(&self) -> Vec<String> {
+        let registered = self.registered.borrow();
+        let mut addresses = self.core.settings().config.name_servers();
+        addresses.retain(|address| {
+            let known = registered.get(address).copied();
+            // Not yet in the table: the round that tells it first is on its way.
+            known == Some(false) || (known == Some(true) && self.rpc.open_connection(address).is_none())
+        });
+        addresses
     }
 }
 
@@ -253,8 +263,16 @@ pub async fn ask_for_master(settings: &Settings, rpc: &RpcClient, address: &str)
     Ok(answer.ha_server_addr.filter(|address| !address.is_empty()))
 }
 
-fn heartbeat_timeout_ms(settings: &Settings) -> i64 {
-    i64::try_from(settings.config.broker_not_active_timeout_ms).unwrap_or(i64::MAX)
+/// How long name servers are to wait for a sign of life: not less than four registrations, so that a late one does no harm. With
+/// RocketMQ's period of 30 s that is its name server's own limit, 120 s.
+fn silence_ms(config: &BrokerConfig) -> i64 {
+    let asked = Duration::from_millis(config.broker_not_active_timeout_ms);
+    let silence = asked.max(4 * period(config));
+    i64::try_from(silence.as_millis()).unwrap_or(i64::MAX)
+}
+
+fn period(config: &BrokerConfig) -> Duration {
+    Duration::from_millis(config.register_name_server_period_ms).clamp(PERIOD_MIN, PERIOD_MAX)
 }
 
 fn register_header(settings: &Settings, body: &[u8]) -> RegisterBrokerRequest {
@@ -265,9 +283,13 @@ fn register_header(settings: &Settings, body: &[u8]) -> RegisterBrokerRequest {
         cluster_name: config.broker_cluster_name.clone(),
         ha_server_addr: settings.ha_host.to_string(),
         broker_id: config.broker_id,
-        heartbeat_timeout_millis: Some(heartbeat_timeout_ms(settings)),
+        heartbeat_timeout_millis: Some(silence_ms(config)),
         enable_acting_master: Some(false),
         compressed: config.compressed_register,
         body_crc32: body_crc32(body),
     }
 }
+
+#[cfg(test)]
+#[path = "registration_tests.rs"]
+mod tests;

@@ -185,12 +185,13 @@ impl Default for Replicas {
 }
 
 impl Replicas {
-    /// Takes over a change.
+    /// Takes over a change. Topics and groups are copied: each request holds one for a moment, and a count of holders that
+    /// several cores change would go to and fro between their caches.
     pub fn apply(&mut self, update: TableUpdate) {
         match update {
-            TableUpdate::Topic(topic) => drop(self.topics.insert(Arc::clone(&topic.name), topic)),
+            TableUpdate::Topic(topic) => drop(self.topics.insert(Arc::clone(&topic.name), Arc::new((*topic).clone()))),
             TableUpdate::TopicGone(topic) => drop(self.topics.remove(&topic)),
-            TableUpdate::Group(group) => drop(self.groups.insert(Arc::clone(&group.name), group)),
+            TableUpdate::Group(group) => drop(self.groups.insert(Arc::clone(&group.name), Arc::new((*group).clone()))),
             TableUpdate::GroupGone(group) => drop(self.groups.remove(&group)),
             TableUpdate::Subscriptions(group, all) => drop(self.subscriptions.insert(group, all)),
             TableUpdate::SubscriptionsGone(group) => drop(self.subscriptions.remove(&group)),
@@ -274,6 +275,12 @@ mod tests {
         replicas.apply(TableUpdate::Topic(topic(4)));
         let found = replicas.topic("T").unwrap();
         assert!(found.readable() && !found.writable());
+        let shared = topic(6);
+        replicas.apply(TableUpdate::Topic(Arc::clone(&shared)));
+        assert!(
+            !Arc::ptr_eq(&shared, &replicas.topic("T").unwrap()),
+            "each core has its own"
+        );
         replicas.apply(TableUpdate::TopicGone("T".into()));
         assert!(replicas.topic("T").is_none());
     }

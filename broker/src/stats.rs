@@ -16,6 +16,38 @@ use runtime::collections::{HashMap, hash_map};
 use std::cell::{Cell, RefCell};
 use std::time::Duration;
 
+/// How often the cores are asked: each second, and while nothing is counted less and less often, so that an idle broker
+/// sleeps.
+#[derive(Clone, Copy, Debug)]
+pub struct SamplingPace(Duration);
+
+impl SamplingPace {
+    const SHORTEST: Duration = Duration::from_secs(1);
+    /// The shortest interval of an item's samples: longer pauses would blur its minute.
+    const LONGEST: Duration = Duration::from_secs(10);
+
+    /// Until the next sample.
+    #[must_use]
+    pub fn pause(self) -> Duration {
+        self.0
+    }
+
+    /// A sample was taken; `counted` if anything had happened since the one before.
+    pub fn sampled(&mut self, counted: bool) {
+        self.0 = if counted {
+            Self::SHORTEST
+        } else {
+            (self.0 * 2).min(Self::LONGEST)
+        };
+    }
+}
+
+impl Default for SamplingPace {
+    fn default() -> SamplingPace {
+        SamplingPace(Self::SHORTEST)
+    }
+}
+
 /// What one core has counted since it was last asked.
 #[derive(Debug, Default)]
 pub struct CoreStats {
@@ -207,6 +239,29 @@ fn to_u64(number: usize) -> u64 {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn an_idle_minute_takes_a_few_samples_and_a_busy_one_sixty() {
+        let samples_in_a_minute = |counted: bool| {
+            let (mut pace, mut at, mut samples) = (SamplingPace::default(), Duration::ZERO, 0);
+            pace.sampled(counted);
+            while at + pace.pause() <= Duration::from_secs(60) {
+                at += pace.pause();
+                pace.sampled(counted);
+                samples += 1;
+            }
+            samples
+        };
+        assert_eq!((samples_in_a_minute(true), samples_in_a_minute(false)), (60, 7));
+        let mut pace = SamplingPace::default();
+        (0..9).for_each(|_| pace.sampled(false));
+        pace.sampled(true);
+        assert_eq!(
+            pace.pause(),
+            Duration::from_secs(1),
+            "the first count brings the full pace back"
+        );
+    }
 
     #[test]
     fn a_core_hands_over_what_it_counted_once() {

@@ -129,7 +129,7 @@ fn store_options(arguments: &Arguments, root: PathBuf) -> StoreOptions {
             reserved: Duration::ZERO,
             delete_hours: Vec::new(),
             clean_ratio: 1.0,
-            force_ratio: 1.0,
+            force_ratio: None,
             stop_ratio: 1.0,
             ..Retention::default()
         },

@@ -85,8 +85,13 @@ impl<'a> ExtText<'a> {
 pub(crate) fn unescape(raw: &str, mut give: impl FnMut(&str)) {
     let mut rest = raw;
     let mut utf8 = [0_u8; 4];
-    while let Some((plain, escape)) = rest.split_once('\\') {
+    while let Some((plain, escape)) = split_at_backslash(rest) {
         give(plain);
+        if let Some((c, after)) = control_escape(escape) {
+            give(c.encode_utf8(&mut utf8));
+            rest = after;
+            continue;
+        }
         let mut chars = escape.chars();
         let simple = match chars.next() {
             Some('b') => Some('\u{8}'),
@@ -108,6 +113,25 @@ pub(crate) fn unescape(raw: &str, mut give: impl FnMut(&str)) {
         rest = after;
     }
     give(rest);
+}
+
+/// The text before the first backslash and that behind it. Pieces between escapes are mostly shorter than what a search by
+/// machine words is good for.
+#[inline]
+fn split_at_backslash(text: &str) -> Option<(&str, &str)> {
+    let at = text.bytes().position(|byte| byte == b'\\')?;
+    Some((text.get(..at)?, text.get(at + 1..)?))
+}
+
+/// `u0000` to `u000f` at the front: the separators of properties, a dozen in each send, are escaped so.
+#[inline]
+fn control_escape(escape: &str) -> Option<(char, &str)> {
+    let digits = escape.as_bytes().first_chunk::<5>()?;
+    let [b'u', b'0', b'0', b'0', last] = digits else {
+        return None;
+    };
+    let value = char::from(*last).to_digit(16)?;
+    Some((char::from_u32(value)?, escape.get(5..)?))
 }
 
 /// Reads what follows `\u`: four digits, or a pair of surrogates.
@@ -180,6 +204,7 @@ mod tests {
         assert_eq!(text(r"\ud83d\ude00!"), "😀!");
         assert_eq!(text(r"\ud83dx\ude00"), "\u{fffd}x\u{fffd}");
         assert_eq!(text(r"\u00zz\"), "\u{fffd}00zz");
+        assert_eq!(text(r"\u000z\u000f\u000A\u0010é"), "\u{fffd}000z\u{f}\n\u{10}é");
     }
 
     #[test]

@@ -126,66 +126,77 @@ pub struct Frame {
 impl Frame {
     /// Request or response code, as the response bit says.
     #[must_use]
+    #[inline]
     pub fn code(&self) -> i32 {
         self.info.code
     }
 
     /// The code of a request.
     #[must_use]
+    #[inline]
     pub fn request_code(&self) -> RequestCode {
         RequestCode(self.info.code)
     }
 
     /// The code of a response.
     #[must_use]
+    #[inline]
     pub fn response_code(&self) -> ResponseCode {
         ResponseCode(self.info.code)
     }
 
     /// Number that ties a response to its request.
     #[must_use]
+    #[inline]
     pub fn opaque(&self) -> i32 {
         self.info.opaque
     }
 
     /// All bits of `flag`.
     #[must_use]
+    #[inline]
     pub fn flag(&self) -> i32 {
         self.info.flag
     }
 
     /// Whether this answers a request.
     #[must_use]
+    #[inline]
     pub fn is_response(&self) -> bool {
         self.info.flag & FLAG_RESPONSE != 0
     }
 
     /// Whether the sender wants no answer.
     #[must_use]
+    #[inline]
     pub fn is_oneway(&self) -> bool {
         self.info.flag & FLAG_ONEWAY != 0
     }
 
     /// Version of the sender.
     #[must_use]
+    #[inline]
     pub fn version(&self) -> Version {
         Version(self.info.version)
     }
 
     /// Language of the sender.
     #[must_use]
+    #[inline]
     pub fn language(&self) -> Language {
         self.info.language
     }
 
     /// How the header is written; an answer is best written alike.
     #[must_use]
+    #[inline]
     pub fn serialize(&self) -> Serialize {
         self.serialize
     }
 
     /// Free text, in responses mostly why a request failed.
     #[must_use]
+    #[inline]
     pub fn remark(&self) -> Option<Cow<'_, str>> {
         let raw = self.header.get(self.info.remark.clone()?)?;
         Some(match self.serialize {
@@ -196,6 +207,7 @@ impl Frame {
 
     /// The fields of this code's header.
     #[must_use]
+    #[inline]
     pub fn ext(&self) -> ExtFields<'_> {
         let Some(span) = self.info.ext.clone() else {
             return ExtFields::Empty;
@@ -208,18 +220,21 @@ impl Frame {
 
     /// The body, shared with the connection's buffer.
     #[must_use]
+    #[inline]
     pub fn body(&self) -> &Bytes {
         &self.body
     }
 
     /// The body alone; the header is let go.
     #[must_use]
+    #[inline]
     pub fn into_body(self) -> Bytes {
         self.body
     }
 
     /// Bytes of header and body: what the frame holds of memory.
     #[must_use]
+    #[inline]
     pub fn size(&self) -> usize {
         self.header.len() + self.body.len()
     }

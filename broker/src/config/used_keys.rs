@@ -138,9 +138,9 @@ used_keys! {
     register_broker_timeout_ms: u64 = "registerBrokerTimeoutMills", POSITIVE, "24000", updatable;
     /// Deflates the body of registrations.
     compressed_register: bool = "compressedRegister", Kind::Bool, "false", updatable;
-    /// How often a light heartbeat goes to the name servers.
+    /// How often a name server is tried again that could not be reached or has lost the connection.
     broker_heartbeat_interval_ms: u64 = "brokerHeartbeatInterval", POSITIVE, "1000", updatable;
-    /// Registered with the name servers: they drop this broker after so long without a sign of life.
+    /// Registered with the name servers: they drop this broker after so long without a sign of life, but not before four of its registrations are due.
     broker_not_active_timeout_ms: u64 = "brokerNotActiveTimeoutMillis", POSITIVE, "10000", updatable;
     /// A connection on which nothing came and nothing went for so many seconds is closed.
     server_channel_max_idle_time_seconds: u64 = "serverChannelMaxIdleTimeSeconds", POSITIVE, "120";

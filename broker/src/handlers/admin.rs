@@ -21,7 +21,6 @@ use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::rc::Rc;
 use std::sync::Arc;
-use std::time::Duration;
 
 /// GET_BROKER_RUNTIME_INFO: every figure that RocketMQ's tools read.
 pub async fn runtime_info(core: Rc<Core>, _request: Rc<Request>) -> Outcome {
@@ -188,21 +187,25 @@ async fn put_delay_figures(core: &Rc<Core>, table: &mut BTreeMap<String, String>
     }
 }
 
-/// Takes over what every core has counted since the last time.
-pub async fn gather_stats(core: &Rc<Core>, control: &Control) {
+/// Takes over what every core has counted since the last time. Says whether there was anything.
+pub async fn gather_stats(core: &Rc<Core>, control: &Control) -> bool {
     let deltas = core.ask_all(|core| async move { core.stats.take() }).await;
     let mut stats = control.stats.borrow_mut();
     let now = Instant::now();
+    let mut counted = false;
     for delta in deltas.iter().filter(|delta| !delta.is_empty()) {
         stats.add(delta, now);
+        counted = true;
     }
+    counted
 }
 
-/// Samples the statistics once a second, for ever.
+/// Samples the statistics for ever: once a second, and less and less often while nothing is counted.
 pub async fn sample_stats(core: Rc<Core>, control: Rc<Control>) {
+    let mut pace = crate::stats::SamplingPace::default();
     loop {
-        runtime::sleep(Duration::from_secs(1)).await;
-        gather_stats(&core, &control).await;
+        runtime::sleep(pace.pause()).await;
+        pace.sampled(gather_stats(&core, &control).await);
         control
             .stats
             .borrow_mut()
@@ -284,7 +287,7 @@ pub async fn update_config(core: Rc<Core>, request: Rc<Request>) -> Outcome {
             if let Some(control) = core.control() {
                 control.set_settings(&settings);
             }
-            core.set_settings(settings);
+            core.set_settings(&settings);
         });
     }
     Ok(Answer::done())

@@ -65,7 +65,8 @@ fn send(core: &Rc<Core>, request: &Request, incoming: &mut Incoming) -> Result<(
     let at = Instant::now();
     let header = SendHeader::decode(request.frame.ext())?;
     let settings = core.settings();
-    if runtime::wall_clock_ms() < settings.config.start_accept_send_request_time_stamp {
+    let accepts_from = settings.config.start_accept_send_request_time_stamp;
+    if accepts_from > 0 && runtime::wall_clock_ms() < accepts_from {
         return Err(Error::System(
             "broker unable to service, until startAcceptSendRequestTimeStamp".to_owned(),
         ));

@@ -143,7 +143,8 @@ impl BrokerStats {
         }
     }
 
-    /// Takes the samples that are due. To be called each second, after what the cores have counted was added.
+    /// Takes the samples that are due. To be called each second, or while nothing is counted now and then, after what the cores
+    /// have counted was added.
     pub fn sample(&mut self, now: Instant, wall_ms: i64) {
         self.samples.push_back((now, self.totals));
         if self.samples.len() > SAMPLES_MAX {
@@ -231,13 +232,17 @@ impl BrokerStats {
     }
 
     fn rates(&self, of: impl Fn(&Totals) -> u64) -> String {
-        let [ten, sixty, six_hundred] = [10, 60, 600].map(|samples| self.rate(samples, &of));
+        let [ten, sixty, six_hundred] = [10, 60, 600].map(|seconds| self.rate(Duration::from_secs(seconds), &of));
         format!("{ten:?} {sixty:?} {six_hundred:?}")
     }
 
-    fn rate(&self, samples: usize, of: impl Fn(&Totals) -> u64) -> f64 {
-        let before = self.samples.len().saturating_sub(samples + 1);
-        let (Some((from, first)), Some((to, last))) = (self.samples.get(before), self.samples.back()) else {
+    /// The rate since the newest sample that is so old, or since the oldest there is.
+    fn rate(&self, span: Duration, of: impl Fn(&Totals) -> u64) -> f64 {
+        let Some((to, last)) = self.samples.back() else {
+            return 0.0;
+        };
+        let old_enough = self.samples.partition_point(|(at, _totals)| *to - *at >= span);
+        let Some((from, first)) = self.samples.get(old_enough.saturating_sub(1)) else {
             return 0.0;
         };
         let seconds = (*to - *from).as_secs_f64();
@@ -324,6 +329,23 @@ mod tests {
             stats.sample(second(start, at), NOON);
         }
         assert_eq!(info(&stats, "putTps"), "3.0 5.5 5.95");
+    }
+
+    #[test]
+    fn rates_look_back_by_time_whatever_the_pace_of_the_samples() {
+        let start = Instant::now();
+        let mut stats = BrokerStats::new("C", NOON, 0);
+        run(&mut stats, start, 0..60);
+        for at in [70, 80, 90, 100] {
+            stats.sample(second(start, at), NOON);
+        }
+        assert_eq!(info(&stats, "putTps"), "0.0 1.9 3.54");
+        run(&mut stats, start, 101..104);
+        assert_eq!(
+            info(&stats, "putTps").split(' ').next(),
+            Some("1.3846153846153846"),
+            "18 in 13 s"
+        );
     }
 
     #[test]

@@ -11,7 +11,7 @@ pub(crate) enum Kind {
 }
 
 pub(crate) enum Server {
-    Ours { servers: Separate, namesrv: String },
+    Ours { servers: Box<Separate>, namesrv: String },
     Apache(Apache),
 }
 
@@ -26,7 +26,7 @@ impl Server {
     pub(crate) fn start(kind: Kind, flush: FlushMode, peer: &Path) -> Server {
         match kind {
             Kind::Ours => {
-                let servers = Separate::start(flush);
+                let servers = Box::new(Separate::start(flush));
                 let namesrv = servers.ports.namesrv_address();
                 Server::Ours { servers, namesrv }
             }
