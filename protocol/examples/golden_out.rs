@@ -32,7 +32,7 @@ fn main() {
     write("header_frames.txt", frames.collect());
 
     let bodies = golden_data::bodies().filter_map(|(class, json)| {
-        let copy = copy_body(class, json.as_bytes())?;
+        let copy = copy_body(class, json.as_bytes())?.unwrap_or_else(|error| panic!("{class}: {error}"));
         Some(format!("{class} {}", String::from_utf8(copy).unwrap()))
     });
     write("bodies.txt", bodies.collect());

@@ -177,6 +177,8 @@ fn push_escaped(text: &mut String, part: &str, is_key: bool) {
             '\r' => text.push_str("\\r"),
             '\u{c}' => text.push_str("\\f"),
             '\\' => text.push_str("\\\\"),
+            // At the start of a file it would be taken for a byte order mark.
+            '\u{feff}' if is_key && at == 0 => text.push_str("\\ufeff"),
             ' ' if is_key || at == 0 => text.push_str("\\ "),
             '=' | ':' if is_key => {
                 text.push('\\');
@@ -219,6 +221,10 @@ pub fn with_value(text: &str, key: &str, value: &str) -> Result<String, SyntaxEr
         }
     }
     if place.is_none() {
+        if out.lines().next_back().is_some_and(ends_with_open_backslash) {
+            // The last line waits for more: an empty line ends it, and the new one is not taken for its rest.
+            out.push('\n');
+        }
         push_line(&mut out, key, value);
     }
     Ok(out)
@@ -233,6 +239,24 @@ impl fmt::Display for Property {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    #[test]
+    fn a_key_that_starts_with_a_byte_order_mark_keeps_it() {
+        let text = to_text([("\u{feff}a", "b")]);
+        assert_eq!(pairs(&text), [("\u{feff}a".to_owned(), "b".to_owned(), 1)]);
+    }
+
+    #[test]
+    fn a_key_added_behind_an_open_last_line_is_a_line_of_its_own() {
+        let text = with_value("a=b\\", "added", "v").unwrap();
+        assert_eq!(
+            pairs(&text),
+            [
+                ("a".to_owned(), "b".to_owned(), 1),
+                ("added".to_owned(), "v".to_owned(), 3)
+            ]
+        );
+    }
 
     fn pairs(text: &str) -> Vec<(String, String, u32)> {
         parse(text)

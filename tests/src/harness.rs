@@ -11,7 +11,7 @@ mod process;
 mod servers;
 mod waits;
 
-pub use clients::{Client, Report};
+pub use clients::{Client, Report, build_maven};
 pub use java_load::{JavaLoad, LoadResult};
 pub use places::{binary, clients_dir, workspace};
 pub use ports::PortBlock;

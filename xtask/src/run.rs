@@ -5,9 +5,15 @@ use std::process::{Command, Stdio};
 
 /// Runs a program with our own input and output; an error names it and its status.
 pub(crate) fn check(program: &str, arguments: &[&str]) -> Result<(), String> {
+    check_with(program, arguments, &[])
+}
+
+/// As [`check`], with environment variables.
+pub(crate) fn check_with(program: &str, arguments: &[&str], variables: &[(&str, &str)]) -> Result<(), String> {
     println!("+ {program} {}", arguments.join(" "));
     let status = Command::new(program)
         .args(arguments)
+        .envs(variables.iter().copied())
         .current_dir(workspace())
         .status()
         .map_err(|error| format!("cannot run {program}: {error}"))?;

@@ -1,6 +1,7 @@
 //! Golden data by name: which of our types reads a line that Java wrote, and what it writes in its place.
 
 use bytes::BytesMut;
+use protocol::body::lenient::BodyError;
 use protocol::body::{from_slice, to_java_json};
 use protocol::ext::ExtFields;
 use protocol::frame::{Frame, Serialize, split_frame};
@@ -52,6 +53,15 @@ pub(crate) fn header_frames() -> impl Iterator<Item = (&'static str, Serialize, 
 
 macro_rules! header_classes {
     ($($class:literal $($type:ident)::+,)*) => {
+        /// Classes that [`copy_header`] knows.
+        pub(crate) const HEADER_CLASSES: &[&str] = &[
+            "SendMessageRequestHeader",
+            "SendMessageRequestHeaderV2",
+            "SendMessageResponseHeader",
+            "PullMessageRequestHeader",
+            "PullMessageResponseHeader",
+            $($class,)*
+        ];
         /// Reads ext fields as the type that stands for a Java class and writes them again.
         pub(crate) fn copy_header(class: &str, ext: ExtFields<'_>, writer: &mut HeaderWriter<'_>) -> Result<(), HeaderError> {
             match class {
@@ -165,17 +175,15 @@ pub(crate) fn copy_frame(class: &str, frame: &Frame) -> Vec<u8> {
 
 macro_rules! body_classes {
     ($($class:literal $($type:ident)::+,)*) => {
-        /// A body of Java's, read by the type that stands for its class and written again by us; `None` for those that are only relayed.
-        pub(crate) fn copy_body(class: &str, body: &[u8]) -> Option<Vec<u8>> {
+        /// Classes that [`copy_body`] knows.
+        pub(crate) const BODY_CLASSES: &[&str] = &[$($class,)*];
+        /// A body, read by the type that stands for its class and written again by us; `None` for those that are only relayed.
+        pub(crate) fn copy_body(class: &str, body: &[u8]) -> Option<Result<Vec<u8>, BodyError>> {
             Some(match class {
-                $($class => to_java_json(&from_slice::<protocol::body::$($type)::+>(body).unwrap_or_else(|e| panic!("{class}: {e}"))),)*
+                $($class => from_slice::<protocol::body::$($type)::+>(body).map(|read| to_java_json(&read)),)*
                 "ConsumerRunningInfo" => return None,
                 _ => panic!("no type stands for {class}"),
             })
-        }
-        /// Reads a body, broken or not, as every type.
-        pub(crate) fn read_body_as_all(body: &[u8]) {
-            $(let _ = from_slice::<protocol::body::$($type)::+>(body);)*
         }
     };
 }

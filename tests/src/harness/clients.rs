@@ -200,9 +200,14 @@ impl Client {
 }
 
 fn build_java() -> PathBuf {
-    let sources = workspace().join("tests/java");
-    let out = clients_dir().join("java");
-    build_once("Java clients", &sources, &out.join("interop.jar"), || {
+    build_maven("Java clients", "tests/java", "java", "interop.jar")
+}
+
+/// Builds a module of ours in Java and returns the folder that its jar and the jars it needs (`lib/`) are in.
+pub fn build_maven(what: &'static str, module: &str, name: &str, jar: &str) -> PathBuf {
+    let sources = workspace().join(module);
+    let out = clients_dir().join(name);
+    build_once(what, &sources, &out.join(jar), || {
         let mut maven = Command::new("mvn");
         maven
             .args(["-q", "-B", "-f"])

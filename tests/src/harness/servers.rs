@@ -137,7 +137,7 @@ pub struct Separate {
     environment: Vec<(String, String)>,
     broker: Option<Process>,
     /// Dropped after the broker.
-    _namesrv: Process,
+    namesrv: Process,
 }
 
 impl Separate {
@@ -161,7 +161,7 @@ impl Separate {
             dir,
             environment: setup.environment.clone(),
             broker: None,
-            _namesrv: namesrv,
+            namesrv,
         };
         servers.start_broker();
         servers
@@ -182,6 +182,11 @@ impl Separate {
 
     pub fn broker_pid(&self) -> u32 {
         self.broker.as_ref().expect("the broker runs").pid()
+    }
+
+    /// Process ids of broker and name server.
+    pub fn pids(&self) -> [u32; 2] {
+        [self.broker_pid(), self.namesrv.pid()]
     }
 
     /// kill -9.
