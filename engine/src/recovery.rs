@@ -114,9 +114,7 @@ pub(crate) async fn open_shard(
     found.min = log.min().unwrap_or(end.end);
     if end.last_used > end.end {
         found.torn_bytes = end.last_used - end.end;
-        if !planted::is(Bug::NoCut) {
-            log.cut(end.end).await?;
-        }
+        log.cut(end.end).await?;
     }
     let unsynced = std::mem::take(&mut end.unsynced);
     if !planted::is(Bug::NoRewrite) {
