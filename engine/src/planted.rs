@@ -4,14 +4,10 @@
 /// A bug, after what it does. The rows are those of the reliability reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
-    /// S1: messages are acknowledged although their sync failed.
-    AckAfterFailedSync,
     /// S1: sync flush acknowledges before the sync.
     AckBeforeSync,
     /// S2: what no index has is not indexed after a crash.
     NoFeed,
-    /// S2: what a crash tore is not cut.
-    NoCut,
     /// S3: after a crash only the last segment is indexed.
     FeedLastSegment,
     /// S4: cold reads check bodies only.
@@ -28,8 +24,6 @@ pub enum Bug {
     NoMetadataReplay,
     /// Recovery does not write again what was not known to be durable.
     NoRewrite,
-    /// Recovery does not ask whether a batch follows the one before: old bytes behind the end count again.
-    NoChain,
     /// Indexes keep entries of records that were cut from the log.
     NoIndexCut,
     /// Rot below the synced mark is cut as if a crash had torn it.

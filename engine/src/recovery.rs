@@ -119,9 +119,7 @@ pub(crate) async fn open_shard(
     if end.last_used > end.end {
         runtime::mark!("torn tail cut");
         found.torn_bytes = end.last_used - end.end;
-        if !planted::is(Bug::NoCut) {
-            log.cut(end.end).await?;
-        }
+        log.cut(end.end).await?;
     }
     let unsynced = std::mem::take(&mut end.unsynced);
     if !planted::is(Bug::NoRewrite) {

@@ -170,9 +170,7 @@ impl Inner {
             if let Some(segment) = self.log.get(position) {
                 let synced = segment.sync().await;
                 add(&self.counters.syncs, 1);
-                if let Err(error) = synced
-                    && !planted::is(Bug::AckAfterFailedSync)
-                {
+                if let Err(error) = synced {
                     return Err(self.fence_with("sync", segment.path().to_owned(), &error));
                 }
             }
