@@ -229,44 +229,49 @@ impl<'a> LogWalk<'a> {
                 break;
             }
             let segment_end = self.log.end_of(position).min(to);
-            while position < segment_end {
-                // Segments are made with all their space; what was never written need not be read. A seal begins with zeros, which
-                // may be in front of the first data that the file system knows of.
-                match segment.next_data(position).await {
-                    Some(data) => position = position.max(data.saturating_sub(SEAL_SIZE as u64 - 1)),
-                    None => break,
+            // Segments are made with all their space; what was never written need not be read, and that is hundreds of MiB.
+            for data in segment.data_ranges(position..segment_end).await {
+                // A seal begins with zeros, which may be in front of the first data that the file system knows of.
+                let start = data.start.saturating_sub(SEAL_SIZE as u64 - 1).max(position);
+                let end = (data.end + SEAL_SIZE as u64).min(segment_end);
+                if self.scan_range(start, end, &mut last_used, &mut visit).await {
+                    return last_used;
                 }
-                if position >= segment_end {
-                    break;
-                }
-                // Windows overlap by less than a seal, so that none is missed between two.
-                let wanted = usize::try_from(segment_end - position)
-                    .unwrap_or(WINDOW_SIZE)
-                    .min(WINDOW_SIZE);
-                if self.read(position, wanted).await.is_err() {
-                    position = (position - position % SECTOR_SIZE + SECTOR_SIZE).min(segment_end);
-                    continue;
-                }
-                let bytes = self.window.bytes.clone();
-                if bytes.is_empty() {
-                    break;
-                }
-                if let Some(at) = last_not_zero(&bytes) {
-                    last_used = last_used.max(position + at as u64 + 1);
-                    if self.visit_seals(&bytes, position, &mut visit) {
-                        return last_used;
-                    }
-                }
-                let done = position + bytes.len() as u64 >= segment_end || bytes.len() < SEAL_SIZE;
-                position += bytes.len() as u64;
-                if done {
-                    break;
-                }
-                position -= SEAL_SIZE as u64 - 1;
             }
             position = self.log.end_of(segment.base);
         }
         last_used
+    }
+
+    /// Scans a part of one segment; says whether `visit` has seen enough.
+    async fn scan_range(
+        &mut self,
+        start: u64,
+        end: u64,
+        last_used: &mut u64,
+        visit: &mut impl FnMut(&Seal) -> bool,
+    ) -> bool {
+        let mut position = start;
+        while position < end {
+            // Windows overlap by less than a seal, so that none is missed between two.
+            let wanted = usize::try_from(end - position).unwrap_or(WINDOW_SIZE).min(WINDOW_SIZE);
+            if self.read(position, wanted).await.is_err() {
+                position = (position - position % SECTOR_SIZE + SECTOR_SIZE).min(end);
+                continue;
+            }
+            let bytes = self.window.bytes.clone();
+            if let Some(at) = last_not_zero(&bytes) {
+                *last_used = (*last_used).max(position + at as u64 + 1);
+                if self.visit_seals(&bytes, position, visit) {
+                    return true;
+                }
+            }
+            if position + bytes.len() as u64 >= end || bytes.len() < SEAL_SIZE {
+                break;
+            }
+            position += bytes.len() as u64 - (SEAL_SIZE as u64 - 1);
+        }
+        false
     }
 
     fn visit_seals(&self, bytes: &[u8], position: u64, visit: &mut impl FnMut(&Seal) -> bool) -> bool {

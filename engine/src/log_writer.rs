@@ -21,7 +21,7 @@ use std::collections::VecDeque;
 use std::io;
 
 /// Bytes of batches that one direct write makes durable; what waits behind them is acknowledged later.
-const DIRECT_WRITE_SIZE: u64 = 4 << 20;
+pub(crate) const DIRECT_WRITE_SIZE: u64 = 4 << 20;
 
 const BLOCK: u64 = BLOCK_SIZE as u64;
 static ZEROS: [u8; BLOCK_SIZE] = [0; BLOCK_SIZE];

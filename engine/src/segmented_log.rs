@@ -12,6 +12,7 @@ use runtime::{DirectFile, File, OpenOptions};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -79,15 +80,18 @@ impl Segment {
         self.file().await?.write_at(position - self.base, parts).await
     }
 
-    /// Position of the first byte from `position` on that may have been written, as far as the file system tells; `None` when
-    /// none has. Where it cannot tell, `position`.
-    pub(crate) async fn next_data(&self, position: u64) -> Option<u64> {
+    /// The parts of a range of the log that may have been written, as far as the file system tells; all of it where it cannot.
+    pub(crate) async fn data_ranges(&self, within: Range<u64>) -> Vec<Range<u64>> {
         let Ok(file) = self.file().await else {
-            return Some(position);
+            return vec![within];
         };
-        match file.next_data(position - self.base) {
-            Ok(found) => found.map(|at| self.base + at),
-            Err(_) => Some(position),
+        let base = self.base;
+        match file.data_ranges(within.start - base..within.end - base) {
+            Ok(found) => found
+                .into_iter()
+                .map(|data| base + data.start..base + data.end)
+                .collect(),
+            Err(_) => vec![within],
         }
     }
 

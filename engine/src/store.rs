@@ -116,14 +116,15 @@ impl StoreLayout {
     /// Bytes of a shard's log behind what is durable that may have been written when everything stops.
     pub(crate) fn unsynced_reach(&self) -> u64 {
         let options = self.options();
-        // What was staged before the limit was met, the batch that passed it, and what its segment had no room for.
-        let staged = (options.staged_bytes_max + crate::staging::RECORD_SIZE_MAX) as u64;
-        let written = if self.is_direct() {
-            0
+        // What was staged before the limit was met, or is written at once; the batch that passed it; and what its segment had no
+        // room for.
+        let record = crate::staging::RECORD_SIZE_MAX as u64;
+        let (written, at_once) = if self.is_direct() {
+            (0, crate::log_writer::DIRECT_WRITE_SIZE)
         } else {
-            options.unsynced_bytes_max
+            (options.unsynced_bytes_max, options.staged_bytes_max as u64)
         };
-        written.saturating_add(staged.saturating_mul(2))
+        written.saturating_add((at_once + record).saturating_mul(2))
     }
 
     /// The directory of a shard's segments.

@@ -10,6 +10,7 @@ use crate::sim::file as sim;
 use crate::world::is_simulated;
 use bytes::{Buf, Bytes};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 
 /// How a file is opened. Reading is always possible.
@@ -183,15 +184,15 @@ impl File {
         }
     }
 
-    /// Where the first bytes at or behind `position` are that have ever been written; `None` when there are none: space that was
-    /// only reserved need not be read to know that it is zeros. A file system that cannot tell says `position`.
+    /// The parts of a range that have ever been written, in order: space that was only reserved need not be read to know that it is
+    /// zeros. Ask before reading there, since what the page cache holds counts as written. A file system that cannot tell says all.
     ///
     /// # Errors
     /// As lseek(2).
-    pub fn next_data(&self, position: u64) -> io::Result<Option<u64>> {
+    pub fn data_ranges(&self, within: Range<u64>) -> io::Result<Vec<Range<u64>>> {
         match &self.inner {
-            Inner::Real(file) => file.next_data(position),
-            Inner::Simulated(file) => file.next_data(position),
+            Inner::Real(file) => file.data_ranges(within),
+            Inner::Simulated(file) => file.data_ranges(within),
         }
     }
 

@@ -4,8 +4,10 @@ use crate::file::OpenOptions;
 use crate::ring::Ring;
 use crate::task::blocking;
 use bytes::{Buf, Bytes, BytesMut};
-use rustix::io::ReadWriteFlags;
+use rustix::fs::{SeekFrom, seek};
+use rustix::io::{Errno, ReadWriteFlags};
 use std::io::{self, IoSlice, IoSliceMut};
+use std::ops::Range;
 use std::os::fd::AsRawFd;
 use std::path::Path;
 use std::rc::Rc;
@@ -45,12 +47,19 @@ impl RealFile {
     }
 
     /// Moves the file's own position, which nothing here uses.
-    pub(crate) fn next_data(&self, position: u64) -> io::Result<Option<u64>> {
-        match rustix::fs::seek(&self.file, rustix::fs::SeekFrom::Data(position)) {
-            Ok(found) => Ok(Some(found)),
-            Err(rustix::io::Errno::NXIO) => Ok(None),
-            Err(error) => Err(error.into()),
+    pub(crate) fn data_ranges(&self, within: Range<u64>) -> io::Result<Vec<Range<u64>>> {
+        let mut ranges = Vec::new();
+        let mut position = within.start;
+        while position < within.end {
+            let data = match seek(&self.file, SeekFrom::Data(position)) {
+                Ok(data) if data < within.end => data,
+                Ok(_) | Err(Errno::NXIO) => break,
+                Err(error) => return Err(error.into()),
+            };
+            position = seek(&self.file, SeekFrom::Hole(data))?.min(within.end);
+            ranges.push(data..position);
         }
+        Ok(ranges)
     }
 
     pub(crate) async fn read_at(&self, position: u64, size: usize) -> io::Result<Bytes> {

@@ -1,15 +1,30 @@
 //! Writes bodies as JSON, compact, in the form that Java demands or in the standard form.
 //!
 //! Java's form differs in map keys: numbers stand without quotes, and a [`crate::body::queue::WireQueue`] stands as an object. A type
-//! asks for the latter by giving a key whose text begins with [`RAW_KEY`]; the rest of that text is written as it is.
+//! asks for the latter by giving a [`RawKey`].
 
+use std::cell::Cell;
 use std::io;
 
 use serde::Serialize;
 use serde_json::ser::{CharEscape, Formatter};
 
-/// First character of a key that is JSON itself. No name that RocketMQ allows holds it.
-pub(crate) const RAW_KEY: char = '\0';
+/// A key that is JSON itself, and is written as it is. The sign goes beside the text, not in it: text may come from anybody.
+pub(crate) struct RawKey(pub(crate) String);
+
+thread_local! {
+    /// The text that is written next is that of a [`RawKey`].
+    static RAW: Cell<bool> = const { Cell::new(false) };
+}
+
+impl Serialize for RawKey {
+    fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+        RAW.set(true);
+        let written = serializer.serialize_str(&self.0);
+        RAW.set(false);
+        written
+    }
+}
 
 /// The body as Java writes it: numeric keys bare.
 ///
@@ -86,11 +101,12 @@ impl Formatter for JavaFormatter {
     }
 
     fn begin_string<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
-        if self.key == Key::None {
-            writer.write_all(b"\"")
-        } else {
-            Ok(())
+        match self.key {
+            Key::None => return writer.write_all(b"\""),
+            Key::Start if RAW.get() => self.key = Key::Raw,
+            _ => {}
         }
+        Ok(())
     }
 
     fn end_string<W: ?Sized + io::Write>(&mut self, writer: &mut W) -> io::Result<()> {
@@ -108,10 +124,6 @@ impl Formatter for JavaFormatter {
 
     fn write_char_escape<W: ?Sized + io::Write>(&mut self, writer: &mut W, escape: CharEscape) -> io::Result<()> {
         match (self.key, &escape) {
-            (Key::Start, CharEscape::AsciiControl(0)) => {
-                self.key = Key::Raw;
-                return Ok(());
-            }
             // JSON holds no other character that this one escapes.
             (Key::Raw, CharEscape::Quote) => return writer.write_all(b"\""),
             (Key::Raw, CharEscape::ReverseSolidus) => return writer.write_all(b"\\"),
@@ -168,7 +180,18 @@ mod tests {
 
     #[test]
     fn a_raw_key_is_written_as_it_is() {
-        let map: BTreeMap<&str, &str> = [("\0{\"a\":\"\\\\\"}", "v")].into();
-        assert_eq!(to_java_json(&map), br#"{{"a":"\\"}:"v"}"#);
+        struct Map;
+        impl Serialize for Map {
+            fn serialize<S: serde::Serializer>(&self, serializer: S) -> Result<S::Ok, S::Error> {
+                serializer.collect_map([(RawKey(r#"{"a":"\\"}"#.to_owned()), "v")])
+            }
+        }
+        assert_eq!(to_java_json(&Map), br#"{{"a":"\\"}:"v"}"#);
+    }
+
+    #[test]
+    fn text_of_others_is_text_whatever_it_begins_with() {
+        let map: BTreeMap<&str, i32> = [("\0{\"a\":1}", 1)].into();
+        assert_eq!(to_java_json(&map), br#"{"\u0000{\"a\":1}":1}"#);
     }
 }

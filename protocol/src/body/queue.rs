@@ -8,7 +8,7 @@ use serde::de::{Deserialize, Deserializer, MapAccess, Visitor};
 use serde::ser::{SerializeMap, Serializer};
 use serde::{Deserialize as DeriveDeserialize, Serialize};
 
-use crate::body::json::RAW_KEY;
+use crate::body::json::RawKey;
 use crate::body::lenient;
 use crate::model::{MessageQueue, NameError, QueueId, TopicName};
 
@@ -76,16 +76,14 @@ impl<'de> Deserialize<'de> for Key {
     }
 }
 
-fn key_text(queue: &WireQueue) -> String {
-    let mut text = String::from(RAW_KEY);
+fn raw_key(queue: &WireQueue) -> RawKey {
     // Two strings and a number always make JSON.
-    text.push_str(&serde_json::to_string(queue).unwrap_or_default());
-    text
+    RawKey(serde_json::to_string(queue).unwrap_or_default())
 }
 
 /// `#[serde(with = "queue::map")]` for a map from queues to values.
 pub mod map {
-    use super::{BTreeMap, Deserialize, Deserializer, Key, Serialize, SerializeMap, Serializer, WireQueue, key_text};
+    use super::{BTreeMap, Deserialize, Deserializer, Key, Serialize, SerializeMap, Serializer, WireQueue, raw_key};
 
     /// Writes queues as objects in the place of keys.
     ///
@@ -97,7 +95,7 @@ pub mod map {
     ) -> Result<S::Ok, S::Error> {
         let mut map = serializer.serialize_map(Some(entries.len()))?;
         for (queue, value) in entries {
-            map.serialize_entry(&key_text(queue), value)?;
+            map.serialize_entry(&raw_key(queue), value)?;
         }
         map.end()
     }

@@ -24,6 +24,7 @@ use crate::sim::world::World;
 use bytes::Bytes;
 use std::collections::{BTreeMap, BTreeSet};
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
 
@@ -406,11 +407,18 @@ impl Disk {
         Ok(self.inode(inode)?.cached.length)
     }
 
-    pub(crate) fn next_data(&mut self, inode: u64, position: u64) -> io::Result<Option<u64>> {
+    pub(crate) fn data_ranges(&mut self, inode: u64, within: &Range<u64>) -> io::Result<Vec<Range<u64>>> {
         let content = &self.inode(inode)?.cached;
-        let page = content.pages.range(position / PAGE..).next();
-        let found = page.map(|(page, _)| (page * PAGE).max(position));
-        Ok(found.filter(|found| *found < content.length))
+        let end = within.end.min(content.length);
+        let mut ranges: Vec<Range<u64>> = Vec::new();
+        for (page, _) in content.pages.range(within.start / PAGE..end.div_ceil(PAGE)) {
+            let data = (page * PAGE).max(within.start)..((page + 1) * PAGE).min(end);
+            match ranges.last_mut() {
+                Some(last) if last.end == data.start => last.end = data.end,
+                _ => ranges.push(data),
+            }
+        }
+        Ok(ranges)
     }
 
     pub(crate) fn read(

@@ -10,6 +10,7 @@ use crate::sim::{Here, Place};
 use crate::world::simulated;
 use bytes::Bytes;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -37,8 +38,8 @@ impl SimFile {
         with_disk(&expect_here(), |disk| disk.len(self.inode))
     }
 
-    pub(crate) fn next_data(&self, position: u64) -> io::Result<Option<u64>> {
-        with_disk(&expect_here(), |disk| disk.next_data(self.inode, position))
+    pub(crate) fn data_ranges(&self, within: Range<u64>) -> io::Result<Vec<Range<u64>>> {
+        with_disk(&expect_here(), |disk| disk.data_ranges(self.inode, &within))
     }
 
     pub(crate) async fn read_at(&self, position: u64, size: usize) -> io::Result<Bytes> {
