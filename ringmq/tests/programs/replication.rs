@@ -1,7 +1,8 @@
 //! A master and its slave, each killed in turn: the slave has what its master had.
 
 use crate::{Down, path, run, services, status, text};
-use client::{Client, Message, Producer, PullConsumer, PullOptions};
+use client::{Admin, Client, Message, Producer, PullConsumer, PullOptions};
+use protocol::body::group::SubscriptionGroupConfig;
 use runtime::probe::{IoPath, Refusal};
 use std::fs::File;
 use std::io::Read as _;
@@ -9,6 +10,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 const NAME_SERVERS: &str = "127.0.0.1:25476";
+const MASTER: &str = "127.0.0.1:25411";
 const SLAVE: &str = "127.0.0.1:25431";
 const TOPIC: &str = "replicated";
 const LIMIT: Duration = Duration::from_secs(30);
@@ -54,6 +56,11 @@ fn run_here<T>(work: impl Future<Output = T>) -> T {
 /// Sends messages `first..first + 100`, and commits that a group has read so many.
 async fn send(first: usize) {
     let client = Client::new(NAME_SERVERS).unwrap();
+    let group = SubscriptionGroupConfig {
+        group_name: "readers".to_owned(),
+        ..SubscriptionGroupConfig::default()
+    };
+    Admin::new(&client).create_group(MASTER, &group).await.unwrap();
     let producer = Producer::new(&client, "p");
     for number in first..first + 100 {
         let body = format!("message {number}");
@@ -134,10 +141,7 @@ fn a_slave_has_what_its_master_had_whichever_of_them_is_killed() {
             topic_name: "new".to_owned(),
             ..Default::default()
         };
-        client::Admin::new(&client)
-            .create_topic(SLAVE, &topic)
-            .await
-            .unwrap_err()
+        Admin::new(&client).create_topic(SLAVE, &topic).await.unwrap_err()
     });
     assert!(refused.to_string().contains("this broker is a slave"), "{refused}");
 
