@@ -11,6 +11,8 @@ use std::collections::HashMap;
 struct Claim {
     queue_offset: u64,
     ended: Tick,
+    /// When it was sent first: it was stored between that and `ended`.
+    began: Tick,
     id: MessageId,
 }
 
@@ -53,6 +55,7 @@ impl History {
                         claims[sent.queue as usize].push(Claim {
                             queue_offset: sent.queue_offset,
                             ended: sent.ended,
+                            began: sent.began,
                             id: MessageId { producer, sequence },
                         });
                     }
@@ -133,11 +136,19 @@ impl History {
         }
     }
 
+    /// The life of the queue in which a message was stored; `None` if a cut fell between its sending and its answer, which may
+    /// have come late.
+    fn life_of(&self, queue: QueueIndex, claim: &Claim) -> Option<u16> {
+        let life = self.epoch_at(queue, claim.ended);
+        (life == self.epoch_at(queue, claim.began)).then_some(life)
+    }
+
     /// Everything that was acknowledged is there, and no place was given twice.
     fn check_claims(&mut self, queue: QueueIndex, claims: &[Claim]) {
         for pair in claims.windows(2) {
             let (one, other) = (pair[0], pair[1]);
-            let same_life = self.epoch_at(queue, one.ended) == self.epoch_at(queue, other.ended);
+            let life = self.life_of(queue, &one);
+            let same_life = life.is_some() && life == self.life_of(queue, &other);
             if one.queue_offset == other.queue_offset && same_life {
                 let detail = format!(
                     "message {} of producer {} was acknowledged there too",
@@ -175,11 +186,11 @@ impl History {
             self.report.expired += 1;
             return;
         }
-        if may_be_cut_off(&broker.cuts, claim.ended, oldest_left) {
+        if may_be_cut_off(&broker.cuts, claim, oldest_left) {
             self.report.cut_off += 1;
             return;
         }
-        let same_life = slot.epoch == broker.epoch_at(claim.ended);
+        let same_life = self.life_of(queue, claim) == Some(slot.epoch);
         if slot.content == Content::Message && !slot.holds(claim.id) && same_life {
             let other = slot.id();
             let detail = format!(
@@ -292,7 +303,9 @@ impl History {
         let (mut least, mut epoch) = (0, 0);
         for seen in ends {
             while let Some(claim) = acknowledged.next_if(|claim| claim.ended < seen.asked) {
-                let life = self.epoch_at(queue, claim.ended);
+                let Some(life) = self.life_of(queue, &claim) else {
+                    continue;
+                };
                 // What a power cut may have taken does not count after it.
                 if life != epoch {
                     (least, epoch) = (0, life);
@@ -317,10 +330,11 @@ fn filled(state: &Queue, hole: Hole) -> impl Iterator<Item = (u64, &Slot)> {
         .filter(move |(_offset, slot)| slot.content == Content::Message && slot.epoch == hole.epoch)
 }
 
-/// Whether the first cut after an acknowledgement may have taken the message: it came soon enough, and nothing that was
-/// acknowledged before that cut and lies behind the message is left.
-fn may_be_cut_off(cuts: &[Cut], ended: Tick, oldest_left_behind: Tick) -> bool {
-    let next = cuts.partition_point(|cut| cut.tick < ended);
-    cuts.get(next)
-        .is_some_and(|cut| cut.tick - ended <= cut.window && oldest_left_behind >= cut.tick)
+/// Whether a cut may have taken an acknowledged message: the first one after its answer, or one while the answer was under
+/// way. It came soon enough, and nothing that was acknowledged before that cut and lies behind the message is left.
+fn may_be_cut_off(cuts: &[Cut], claim: &Claim, oldest_left_behind: Tick) -> bool {
+    let first = cuts.partition_point(|cut| cut.tick < claim.began);
+    let last = cuts.partition_point(|cut| cut.tick < claim.ended);
+    let mut possible = cuts.iter().take(last + 1).skip(first);
+    possible.any(|cut| cut.tick.saturating_sub(claim.ended) <= cut.window && oldest_left_behind >= cut.tick)
 }

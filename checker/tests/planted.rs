@@ -553,6 +553,32 @@ fn a_power_cut_may_take_the_newest_within_its_window_and_nothing_else() {
 }
 
 #[test]
+fn a_power_cut_may_take_a_message_whose_answer_comes_after_it() {
+    let mut run = healthy();
+    let place = run.stored[0].len() as u64 - 1;
+    let cut = run.send_at(0, place).ended;
+    run.cut = Some((cut, 0));
+    // Stored before the cut, answered behind it, and its place is given to another message.
+    run.send_at(0, place).ended = cut + 1;
+    run.tick += 2;
+    let next = Send {
+        id: id(0, EACH),
+        began: run.tick - 1,
+        ended: run.tick,
+        ..*run.send_at(0, place)
+    };
+    run.sends.push(next);
+    run.stored[0].pop();
+    run.stored[0].push((place, stored_body(next.id, 0)));
+    let report = run.check();
+    assert_found(&report, &[]);
+    assert_eq!(report.cut_off, 1);
+    // Sent only after the cut, it must be there.
+    run.send_at(0, place).began = cut + 1;
+    assert_found(&run.check(), &[(Class::Lost, 1), (Class::DuplicateOffset, 2)]);
+}
+
+#[test]
 fn a_damaged_medium_may_leave_out_messages_and_still_gives_no_wrong_ones() {
     let mut run = healthy();
     run.damage = true;

@@ -7,40 +7,21 @@ use bytes::{Bytes, BytesMut};
 
 /// Bytes read from the disk at once.
 const BLOCK_SIZE: u64 = 128 << 10;
-/// How often a record is fetched again because its block left the cache while its batch was checked.
-const TRIES: usize = 3;
 
 impl Inner {
     /// The `size` bytes of a record, from a batch whose checksum matches; `None` where the log has been deleted, or does not
     /// reach.
     pub(crate) async fn checked_on_disk(&self, position: u64, size: usize) -> Result<Option<Bytes>, ReadError> {
-        let end = position + size as u64;
-        for _ in 0..TRIES {
-            let Some(record) = self.on_disk(position, size).await? else {
-                return Ok(None);
-            };
-            // Blocks that are read anew are forgotten here, so these bytes are those that were checked.
-            if self.verified.borrow().contains(position, end)
-                || crate::planted::is(crate::planted::Bug::UncheckedHeaders)
-            {
-                return Ok(Some(record));
-            }
-            if !self.verify_batch(position).await? {
-                return Ok(None);
-            }
+        let Some(record) = self.on_disk(position, size).await? else {
+            return Ok(None);
+        };
+        // Blocks that are read anew are forgotten here, so these bytes are those that were checked.
+        if self.verified.borrow().contains(position, position + size as u64)
+            || crate::planted::is(crate::planted::Bug::UncheckedHeaders)
+        {
+            return Ok(Some(record));
         }
-        let path = self.log.directory().to_owned();
-        Err(ReadError::Io {
-            physical_offset: self.physical(position),
-            size,
-            path,
-            reason: "its blocks leave the cache faster than they can be checked".to_owned(),
-        })
-    }
-
-    /// Checks the batch that the record at `position` is in; `false` when the log has been deleted there.
-    async fn verify_batch(&self, position: u64) -> Result<bool, ReadError> {
-        let checked = self.check_batch(position).await;
+        let checked = self.check_batch(position, size).await;
         if let Err(ReadError::Damaged { reason, .. }) = &checked {
             tracing::error!(shard = self.id.get(), position, %reason, "a batch of the log is damaged");
             let block = self.block_start(position);
@@ -52,7 +33,9 @@ impl Inner {
         checked
     }
 
-    async fn check_batch(&self, position: u64) -> Result<bool, ReadError> {
+    /// Checks the batch that the record at `position` is in, and gives the record's `size` bytes as they were checked: the blocks
+    /// may have left the cache by then, and need not all fit in it. `None` when the log has been deleted there.
+    async fn check_batch(&self, position: u64, size: usize) -> Result<Option<Bytes>, ReadError> {
         let damaged = |reason: String| ReadError::Damaged {
             physical_offset: self.physical(position),
             reason,
@@ -65,13 +48,13 @@ impl Inner {
                 return Err(damaged(format!("its batch has no seal up to {segment_end}")));
             }
             let Some(header) = self.on_disk(at, 8).await? else {
-                return Ok(false);
+                return Ok(None);
             };
             match kind_and_size(&header) {
                 None => return Err(damaged(format!("no record begins at {at}, in the same batch"))),
                 Some((Kind::Seal, _)) => {
                     let Some(bytes) = self.on_disk(at, SEAL_SIZE).await? else {
-                        return Ok(false);
+                        return Ok(None);
                     };
                     break Seal::decode(&bytes);
                 }
@@ -85,14 +68,24 @@ impl Inner {
         let Some(seal) = seal.filter(is_its) else {
             return Err(damaged(format!("the seal of its batch, at {at}, is damaged")));
         };
+        let end = position + size as u64;
+        if end > at {
+            return Err(damaged(format!(
+                "{size} bytes lead out of its batch, which ends at {at}"
+            )));
+        }
+        let mut record = BytesMut::with_capacity(size);
         let mut crc = crc32fast::Hasher::new();
         let mut from = seal.start;
         while from < at {
             let Some(part) = self.block_part(from, at).await? else {
-                return Ok(false);
+                return Ok(None);
             };
             crc.update(&part);
-            from += part.len() as u64;
+            let next = from + part.len() as u64;
+            let within = |wanted: u64| usize::try_from(wanted.clamp(from, next) - from).unwrap_or(usize::MAX);
+            record.extend_from_slice(&part[within(position)..within(end)]);
+            from = next;
         }
         if crc.finalize() != seal.batch_crc {
             return Err(damaged(format!(
@@ -101,7 +94,7 @@ impl Inner {
             )));
         }
         self.verified.borrow_mut().insert(seal.start, seal.end());
-        Ok(true)
+        Ok(Some(record.freeze()))
     }
 
     /// `size` bytes at `position` from the blocks of the disk, unchecked; `None` where the log has been deleted, or does not

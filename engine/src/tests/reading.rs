@@ -322,3 +322,30 @@ fn messages_are_found_by_each_of_their_keys_the_newest_first_also_after_a_restar
         });
     }
 }
+
+#[test]
+fn a_batch_that_is_larger_than_the_cache_is_read_cold() {
+    let directory = tempfile::tempdir().unwrap();
+    let options = StoreOptions {
+        segment_size: 4 << 20,
+        tail_cache_bytes: 1,
+        cold_cache_bytes: 1,
+        ..options(directory.path())
+    };
+    run(async {
+        let (shard, _) = open(&options).await;
+        let body = vec![b'x'; 60_000];
+        let batch: Vec<NewMessage<'_>> = (0..20).map(|_| message(&shard, "t", 0, &body)).collect();
+        let appended = shard.append_all(&batch).unwrap();
+        shard.committed(appended.last().unwrap().batch).await.unwrap();
+        // Enough behind it for the batch to leave memory.
+        for _ in 0..40 {
+            send(&shard, "other", 0, &body).await;
+        }
+        assert_eq!(read_all(&shard, "t", 0).await.len(), 20);
+        assert!(shard.stats().read_cold >= 20, "{:?}", shard.stats());
+        for one in appended {
+            assert!(shard.record_at(one.physical_offset).await.unwrap().is_some());
+        }
+    });
+}
