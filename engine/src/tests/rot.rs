@@ -1,6 +1,7 @@
 //! Rot in a log: what it may have held is not given out again.
 
 use super::crash::{flip, segment};
+use super::replica::Pair;
 use super::*;
 
 /// Ten messages each to three queues in turn, each in a batch of its own; then a process ends without closing. The last of
@@ -68,4 +69,28 @@ fn queue_offsets_that_damage_may_have_held_are_not_given_out_again() {
         });
     }
     assert_eq!(next[1], next[0] + 1, "offsets are skipped once");
+}
+
+#[test]
+fn a_follower_with_damage_takes_the_offsets_of_its_leader() {
+    run(async {
+        let pair = Pair::new(|_| {}).await;
+        let mut appended = Vec::new();
+        for number in 0..10 {
+            appended.push(send(&pair.leader, "t", 0, format!("body {number}").as_bytes()).await);
+        }
+        pair.copy(usize::MAX).await;
+        let rot = |root: &Path| {
+            flip(&segment(root, 0), appended[9].physical_offset.position() + 20);
+            std::fs::remove_dir_all(root.join("shard-00/consumequeue")).unwrap();
+        };
+        let pair = pair.reopen_follower(rot).await;
+        let end = |shard: &Shard| shard.bounds(shard.queue("t", 0).unwrap()).1.0;
+        assert!(end(&pair.follower) > 10, "on its own it would skip offsets");
+        send(&pair.leader, "t", 0, b"body 10").await;
+        pair.copy(usize::MAX).await;
+        assert_eq!(end(&pair.follower), 11);
+        let read = pair.follower.read(&request(&pair.follower, "t", 0, 10)).await.unwrap();
+        assert_eq!(bodies(&read), numbered(11)[10..]);
+    });
 }
