@@ -23,6 +23,7 @@ mod queue;
 mod truncate;
 
 use crate::IndexError;
+use maintain::Floors;
 use page::{Content, Entries, PageBuilder};
 use page_log::{PageError, PageLog};
 use queue::{Place, Queue, RunRef};
@@ -168,6 +169,8 @@ struct State {
     deletions: Vec<(Arc<str>, u64)>,
     /// Where the commitlog begins.
     log_min: u64,
+    /// Where queues begin that are made from now on.
+    first_offset: i64,
 }
 
 #[derive(Debug)]
@@ -356,6 +359,51 @@ impl ConsumeQueues {
             tracing::warn!(%topic, queue_id, ?missing, "a copied queue misses messages");
         }
         Ok(())
+    }
+
+    /// Recovery: queues that nothing is known of begin here from now on, since damage may have held their messages.
+    pub fn set_first_offset(&self, first_offset: i64) {
+        self.state.borrow_mut().first_offset = first_offset;
+    }
+
+    /// Recovery, when all is fed: the next message of each queue gets an offset that is higher by what `lost` says, durably
+    /// with the next checkpoint. The log ends at `log_end`. Returns how many queues it concerned.
+    pub fn skip_offsets(&self, log_end: u64, lost: impl Fn(QueueSlot) -> i64) -> usize {
+        let mut state = self.state.borrow_mut();
+        let mut floors = Floors::new(self.log.shard, log_end);
+        let mut concerned = 0;
+        for slot in (0..crate::index_file::count_u32(state.queues.len())).map(QueueSlot) {
+            let lost = lost(slot);
+            if lost == 0 || !state.queue(slot).exists {
+                continue;
+            }
+            state.write_tail(slot, &self.log);
+            let next = state.queue(slot).max().saturating_add(lost);
+            state.queue_mut(slot).raise_max(next);
+            floors.add(&mut state, slot, &self.log);
+            concerned += 1;
+        }
+        floors.finish(&mut state, &self.log);
+        concerned
+    }
+
+    /// Adds the entry of a message of another log where this one had skipped offsets behind damage: the other log is right.
+    ///
+    /// # Errors
+    /// [`IndexError::UsedUp`], and [`IndexError::NotNext`] when there are entries from this offset on.
+    pub fn append_in_skipped(&self, slot: QueueSlot, queue_offset: i64, entry: Entry) -> Result<(), IndexError> {
+        {
+            let mut state = self.state.borrow_mut();
+            let queue = state.queue_mut(slot);
+            let known_end = queue.runs.last().map_or(0, |run| run.end());
+            if queue.tail.is_empty() && (known_end..queue.tail_first).contains(&queue_offset) {
+                queue.tail_first = queue_offset;
+                if queue.runs.is_empty() {
+                    queue.min = queue_offset;
+                }
+            }
+        }
+        self.append(slot, queue_offset, entry)
     }
 
     fn feed_in_memory(&self, topic: &str, queue_id: u32, entry: Entry) -> Result<Option<QueueSlot>, IndexError> {
@@ -665,6 +713,7 @@ impl State {
             listed: Vec::new(),
             deletions: Vec::new(),
             log_min: 0,
+            first_offset: 0,
         }
     }
 
@@ -704,7 +753,9 @@ impl State {
         })?;
         let topic = self.intern(topic)?;
         self.topics[topic as usize].queues.insert(queue_id, slot);
-        self.queues.push(Queue::new(topic, queue_id));
+        let mut queue = Queue::new(topic, queue_id);
+        queue.raise_max(self.first_offset);
+        self.queues.push(queue);
         self.queue_count += 1;
         Ok(slot)
     }

@@ -283,6 +283,12 @@ impl Inner {
                 self.queues
                     .append_after_gap(arrival.queue, arrival.queue_offset.0, entry)
             }
+            Err(crate::IndexError::NotNext { expected, .. })
+                if self.follows.get() && arrival.queue_offset.0 < expected =>
+            {
+                self.queues
+                    .append_in_skipped(arrival.queue, arrival.queue_offset.0, entry)
+            }
             Err(crate::IndexError::NotNext { topic, queue_id, .. }) => {
                 // Its topic was deleted after the handle was made; this is the first message of the topic's next life.
                 self.queues.queue(&topic, queue_id)?;

@@ -6,19 +6,22 @@
 //!    remembered as damage, never cut, and the walk goes on at the next sound batch.
 //! 3. What was not known to be durable is written once more, with the bytes that were checked, and synced. The page cache may
 //!    show bytes that a failed sync has left behind, and a sync alone would then say that they are on the disk.
-//! 4. Consume queues and key index get what they miss; metadata records since the snapshot are gathered.
+//! 4. Consume queues and key index get what they miss; metadata records since the snapshot are gathered. A queue that may have
+//!    had messages in damage that nothing else knows of goes on behind all offsets that fit in there: see `feed`.
 //!
 //! All of it may be cut short by a crash and done again.
 
+mod feed;
+
 use crate::checkpoint::{Checkpoint, CheckpointState, DamagedRange};
-use crate::consume_queue::{ConsumeQueueOptions, ConsumeQueues, Fed};
-use crate::control_record::{KIND_DELETE_TOPIC, Kind, Meta, Seal};
+use crate::consume_queue::{ConsumeQueueOptions, ConsumeQueues};
+use crate::control_record::Seal;
 use crate::error::Error;
 use crate::inner::{BOUNDARY_DISTANCE, Inner, Positions};
 use crate::key_index::{KeyIndex, KeyIndexOptions};
-use crate::log_walk::{LogWalk, SoundBatch, Unsound, records};
+use crate::log_walk::{LogWalk, SoundBatch, Unsound};
 use crate::log_writer::LogWriter;
-use crate::message::{Hooks, META_KIND_MAX, MetaRecord, in_consume_queue, index_keys};
+use crate::message::{Hooks, MetaRecord};
 use crate::page_cache::PageCache;
 use crate::planted::{self, Bug};
 use crate::reserve::Reserve;
@@ -28,7 +31,7 @@ use crate::store::StoreLayout;
 use crate::tail_cache::TailCache;
 use crate::upkeep::Ages;
 use bytes::Bytes;
-use protocol::message::record::RecordView;
+use feed::Feed;
 use protocol::model::{PhysicalOffset, ShardId};
 use runtime::{Instant, file};
 use std::cell::{Cell, RefCell};
@@ -140,14 +143,10 @@ pub(crate) async fn open_shard(
     }
     let metadata = std::mem::take(&mut checkpoint.metadata);
     found.metadata = metadata;
-    let feed = Feed {
-        indexes: &indexes,
-        hooks: &hooks,
-        snapshot_position: checkpoint.snapshot_position,
-        end: end.end,
-    };
+    let feed = Feed::new(&indexes, &hooks, &checkpoint, end.end);
     let damage = &mut checkpoint.damage;
     feed.run(&mut walk, &log, &end.boundaries, damage, &mut found).await?;
+    indexes.queues.set_first_offset(feed::damaged_messages_max(damage));
     found.bytes_read = walk.bytes_read;
     indexes.drop_below(found.min).await?;
 
@@ -570,143 +569,6 @@ impl Indexes {
         self.queues.drop_below(min).await?;
         if let Some(keys) = &self.keys {
             keys.drop_below(min).await?;
-        }
-        Ok(())
-    }
-}
-
-/// Walks over the log once more and gives each index what it misses.
-struct Feed<'a> {
-    indexes: &'a Indexes,
-    hooks: &'a Hooks,
-    snapshot_position: u64,
-    end: u64,
-}
-
-impl Feed<'_> {
-    async fn run(
-        &self,
-        walk: &mut LogWalk<'_>,
-        log: &SegmentedLog,
-        boundaries: &VecDeque<(u64, u32)>,
-        damage: &mut Vec<DamagedRange>,
-        found: &mut Recovered,
-    ) -> Result<(), Error> {
-        let from = self
-            .indexes
-            .queues_from
-            .min(self.indexes.keys_from)
-            .min(self.snapshot_position)
-            .max(found.min);
-        if from >= self.end || planted::is(Bug::NoFeed) {
-            return Ok(());
-        }
-        let from = if planted::is(Bug::FeedLastSegment) {
-            from.max(log.base_of(self.end))
-        } else {
-            from
-        };
-        let after = boundaries.partition_point(|(start, _)| *start <= from);
-        let boundary = after.checked_sub(1).and_then(|at| boundaries.get(at));
-        let mut position = boundary.map_or(log.base_of(from), |(start, _)| *start).max(found.min);
-        while position < self.end {
-            if let Some(to) = known_damage(damage, position) {
-                position = to;
-                continue;
-            }
-            match walk.batch(position, None).await {
-                Ok(batch) => {
-                    self.batch(&batch, found).await?;
-                    position = batch.next;
-                }
-                Err(reason) => {
-                    let to = walk
-                        .behind_damage(position)
-                        .await
-                        .map_or(self.end, |gap| gap.to.min(self.end));
-                    tracing::error!(from = position, to, %reason, "the log is damaged");
-                    damage.push(DamagedRange {
-                        from: position,
-                        to,
-                        reason: reason.to_string(),
-                    });
-                    position = to;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    async fn batch(&self, batch: &SoundBatch, found: &mut Recovered) -> Result<(), Error> {
-        for (kind, position, bytes) in records(batch) {
-            match kind {
-                Kind::Meta => self.meta(position, &bytes, found),
-                Kind::Message => self.message(position, &bytes, found).await?,
-                Kind::Seal => {}
-            }
-        }
-        Ok(())
-    }
-
-    fn meta(&self, position: u64, bytes: &[u8], found: &mut Recovered) {
-        let Some(meta) = Meta::decode(bytes) else { return };
-        if meta.kind == KIND_DELETE_TOPIC && position >= self.indexes.queues_from {
-            self.indexes
-                .queues
-                .delete_topic(&String::from_utf8_lossy(meta.payload), position);
-        }
-        if meta.kind <= META_KIND_MAX && position >= self.snapshot_position && !planted::is(Bug::NoMetadataReplay) {
-            found.metadata.push(MetaRecord {
-                kind: meta.kind,
-                payload: meta.payload.to_vec(),
-            });
-        }
-    }
-
-    async fn message(&self, position: u64, bytes: &[u8], found: &mut Recovered) -> Result<(), Error> {
-        let record = match RecordView::decode(bytes) {
-            Ok(record) => record,
-            Err(error) => {
-                note(found, || {
-                    format!("the record at {position} is in a sound batch, but unreadable: {error}")
-                });
-                return Ok(());
-            }
-        };
-        if position >= self.indexes.queues_from && in_consume_queue(&record) {
-            self.queue_entry(position, &record, found).await?;
-        }
-        if position >= self.indexes.keys_from
-            && let Some(keys) = &self.indexes.keys
-        {
-            for key in index_keys(&record) {
-                keys.add(record.topic, key, position, record.store_timestamp);
-            }
-        }
-        Ok(())
-    }
-
-    async fn queue_entry(&self, position: u64, record: &RecordView<'_>, found: &mut Recovered) -> Result<(), Error> {
-        let entry = crate::Entry {
-            position,
-            record_size: u32::try_from(record.size()).unwrap_or(u32::MAX),
-            tag_hash: (self.hooks.tag_hash)(record),
-        };
-        let (topic, queue_id, queue_offset) = (record.topic, record.queue_id.get(), record.queue_offset.0);
-        match self.indexes.queues.feed(topic, queue_id, queue_offset, entry).await? {
-            Fed::AddedAfterGap { missing } => note(found, || {
-                format!(
-                    "queue {queue_id} of topic {topic} misses the messages {}..{}, before position {position}",
-                    missing.start, missing.end
-                )
-            }),
-            Fed::Replaced { old } => note(found, || {
-                format!(
-                    "message {queue_offset} of queue {queue_id} of topic {topic} is at {position}, its queue said {}",
-                    old.position
-                )
-            }),
-            Fed::Added | Fed::AlreadyThere | Fed::NotWanted => {}
         }
         Ok(())
     }

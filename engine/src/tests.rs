@@ -19,6 +19,7 @@ mod disk;
 mod reading;
 mod recycled;
 mod replica;
+mod rot;
 mod simulated;
 mod writing;
 

@@ -16,7 +16,7 @@ fn killed_store(root: &Path, count: i64) -> Vec<Appended> {
     })
 }
 
-fn segment(root: &Path, base: u64) -> PathBuf {
+pub(super) fn segment(root: &Path, base: u64) -> PathBuf {
     root.join(format!("shard-00/commitlog/{base:020}"))
 }
 
@@ -33,7 +33,7 @@ pub(super) fn copy_store(from: &Path, to: &Path) {
     }
 }
 
-fn flip(path: &Path, at: u64) {
+pub(super) fn flip(path: &Path, at: u64) {
     let mut bytes = fs::read(path).unwrap();
     bytes[usize::try_from(at).unwrap()] ^= 0x10;
     fs::write(path, bytes).unwrap();

@@ -6,15 +6,16 @@ use bytes::{Bytes, BytesMut};
 use std::fs;
 
 /// A leader, and a follower with a store of its own; metadata that came to the follower is in `metadata`.
-struct Pair {
-    leader: Shard,
-    follower: Shard,
+pub(super) struct Pair {
+    pub(super) leader: Shard,
+    pub(super) follower: Shard,
     metadata: Rc<RefCell<Vec<MetaRecord>>>,
-    _directories: [tempfile::TempDir; 2],
+    layout: StoreLayout,
+    directories: [tempfile::TempDir; 2],
 }
 
 impl Pair {
-    async fn new(change: impl Fn(&mut StoreOptions)) -> Pair {
+    pub(super) async fn new(change: impl Fn(&mut StoreOptions)) -> Pair {
         let directories = [tempfile::tempdir().unwrap(), tempfile::tempdir().unwrap()];
         let mut leading = options(directories[0].path());
         change(&mut leading);
@@ -25,7 +26,8 @@ impl Pair {
             leader,
             follower,
             metadata,
-            _directories: directories,
+            layout,
+            directories,
         }
     }
 
@@ -47,8 +49,21 @@ impl Pair {
         (follower, metadata)
     }
 
+    /// Closes the follower, changes its directory and opens it again.
+    pub(super) async fn reopen_follower(self, change: impl FnOnce(&Path)) -> Pair {
+        self.follower.close().await.unwrap();
+        drop(self.follower);
+        change(self.directories[1].path());
+        let (follower, metadata) = Pair::follower(self.directories[1].path(), &self.layout).await;
+        Pair {
+            follower,
+            metadata,
+            ..self
+        }
+    }
+
     /// Copies all that is committed, some bytes at a time.
-    async fn copy(&self, at_once: usize) {
+    pub(super) async fn copy(&self, at_once: usize) {
         while self.follower.log_end().position < self.leader.committed_position() {
             let parts = self
                 .leader
@@ -116,7 +131,7 @@ fn a_follower_has_the_same_bytes_queues_and_metadata_and_keeps_them() {
             pair.copy(at_once).await;
             pair.leader.flush().await.unwrap();
             assert_eq!(pair.follower.log_end(), pair.leader.log_end());
-            let [leading, following] = &pair._directories;
+            let [leading, following] = &pair.directories;
             assert!(
                 log_bytes(leading.path()) == log_bytes(following.path()),
                 "the logs differ"
@@ -244,7 +259,7 @@ fn a_follower_of_a_log_whose_begin_is_gone_begins_where_it_begins() {
         let expected = read_all(&pair.leader, "a", 0).await;
         assert!(expected.len() < 60 && !expected.is_empty());
         assert_eq!(read_all(&pair.follower, "a", 0).await, expected);
-        let following = pair._directories[1].path().to_owned();
+        let following = pair.directories[1].path().to_owned();
         pair.follower.close().await.unwrap();
         drop(pair.follower);
         let (again, recovered) = open(&StoreOptions::new(&following, 1)).await;

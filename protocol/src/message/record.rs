@@ -38,10 +38,12 @@ pub const PROPERTIES_LENGTH_MAX: usize = 32_767;
 const V1_TOPIC_LENGTH_MAX: usize = 127;
 /// All fields of fixed size, without the two hosts' ips and the topic's length.
 const FIXED_SIZE: usize = 4 + 4 + 4 + 4 + 4 + 8 + 8 + 4 + 8 + 4 + 8 + 4 + 4 + 8 + 4 + 2;
+/// No record is shorter: IPv4 hosts, neither topic nor body nor properties.
+pub const RECORD_SIZE_MIN: usize = FIXED_SIZE + 4 + 4 + 1;
 const CRC_MASK: u32 = 0x7fff_ffff;
 
 const _: () = assert!(
-    FIXED_SIZE + 4 + 4 + 1 == 91,
+    RECORD_SIZE_MIN == 91,
     "an empty record with IPv4 hosts has RocketMQ's 91 bytes"
 );
 
