@@ -129,26 +129,11 @@ fn size(number: u32) -> usize {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::config::{Machine, Sources};
-    use std::path::{Path, PathBuf};
+    use crate::config::tests::load;
+    use std::path::Path;
 
     fn config(text: &str) -> BrokerConfig {
-        let machine = Machine {
-            cpus: 2,
-            host_name: "host".to_owned(),
-            home: PathBuf::from("/home/mq"),
-            address: None,
-            namesrv_addr: None,
-            rocketmq_home: None,
-        };
-        let file = Some((Path::new("b.conf"), text.as_bytes()));
-        BrokerConfig::load(&Sources {
-            file,
-            options: &[],
-            machine: &machine,
-        })
-        .unwrap()
-        .0
+        load(text).0
     }
 
     #[test]

@@ -9,7 +9,7 @@ use protocol::request_code::RequestCode;
 use protocol::response_code::ResponseCode;
 use std::process::Command;
 use std::time::{Duration, Instant};
-use tests::harness::{FlushMode, PortBlock, Process, Separate, binary};
+use tests::harness::{FlushMode, PortBlock, Process, Separate, binary, resident_bytes};
 use tests::load::{Load, Options, check, on_a_loop, read_back};
 
 const START_LIMIT: Duration = Duration::from_secs(60);
@@ -49,7 +49,7 @@ fn start_name_server() -> (Duration, u64) {
     let begin = Instant::now();
     let process = Process::start("mqnamesrv", command.arg("-c").arg(conf));
     let asked = first_answer(&ports.namesrv_address(), Ask::Cluster);
-    (asked - begin, rss(process.pid()))
+    (asked - begin, resident_bytes(process.pid()))
 }
 
 /// Ends the broker cleanly and starts it; returns the time to its first accepted message and its memory then.
@@ -60,7 +60,7 @@ fn restart_broker(servers: &mut Separate) -> (Duration, u64) {
     let asking = std::thread::spawn(move || first_answer(&address, Ask::Send));
     servers.start_broker();
     let took = asking.join().expect("the broker takes messages") - begin;
-    (took, rss(servers.broker().pid()))
+    (took, resident_bytes(servers.broker().pid()))
 }
 
 #[derive(Clone, Copy)]
@@ -118,17 +118,6 @@ async fn send(client: &Client, address: &str) -> Option<protocol::frame::Frame> 
     asked.await.ok()
 }
 
-/// Resident memory of a process in bytes.
-fn rss(pid: u32) -> u64 {
-    let path = format!("/proc/{pid}/status");
-    let status = std::fs::read_to_string(&path).unwrap_or_else(|error| panic!("{path}: {error}"));
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
-    let kib: u64 = line
-        .and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok())
-        .expect("a size in KiB");
-    kib * 1024
-}
-
 fn spread(sorted: &[(Duration, u64)]) -> String {
     let rss: Vec<u64> = sorted.iter().map(|(_, rss)| *rss).collect();
     format!(
@@ -178,7 +167,7 @@ fn under_load() -> String {
     let pid = servers.broker().pid();
     let mut largest = 0;
     while bench.is_running() {
-        largest = largest.max(rss(pid));
+        largest = largest.max(resident_bytes(pid));
         std::thread::sleep(Duration::from_millis(100));
     }
     let (_, lines) = bench.finish(START_LIMIT);

@@ -15,6 +15,6 @@ pub use clients::{Client, Report, build_maven};
 pub use java_load::{JavaLoad, LoadResult};
 pub use places::{binary, clients_dir, workspace};
 pub use ports::PortBlock;
-pub use process::Process;
+pub use process::{Process, resident_bytes};
 pub use servers::{Cluster, FlushMode, Separate, Setup, Up};
 pub use waits::{Waits, seed, setting};

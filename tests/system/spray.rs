@@ -21,7 +21,7 @@ use std::net::TcpStream;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::thread;
 use std::time::{Duration, Instant};
-use tests::harness::{FlushMode, Separate};
+use tests::harness::{FlushMode, Separate, resident_bytes};
 
 const TOPIC: &str = "honest";
 const SPRAYERS: u64 = 4;
@@ -277,12 +277,6 @@ fn trickle(addresses: &[String], connections: u64, ended: &AtomicBool) {
     }
 }
 
-fn resident_kib(pid: u32) -> u64 {
-    let status = std::fs::read_to_string(format!("/proc/{pid}/status")).expect("the server lives");
-    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:")).unwrap();
-    line.split_whitespace().next().unwrap().parse().unwrap()
-}
-
 #[test]
 fn hostile_frames_neither_kill_nor_stall_a_server_nor_lose_a_message_of_others() {
     let frames = number("RINGMQ_TEST_SPRAY_FRAMES", 20_000);
@@ -293,7 +287,7 @@ fn hostile_frames_neither_kill_nor_stall_a_server_nor_lose_a_message_of_others()
     let start = Instant::now();
     honest.work_until(|| start.elapsed() > Duration::from_secs(2));
     honest.report("before");
-    let before = servers.pids().map(resident_kib);
+    let before = servers.pids().map(|pid| resident_bytes(pid) / 1024);
 
     let (left, ended) = (AtomicU64::new(frames), AtomicBool::new(false));
     let start = Instant::now();
@@ -316,7 +310,10 @@ fn hostile_frames_neither_kill_nor_stall_a_server_nor_lose_a_message_of_others()
         .iter()
         .zip(servers.pids().into_iter().zip(before))
     {
-        println!("{name}: {before} KiB resident before, {} KiB after", resident_kib(pid));
+        println!(
+            "{name}: {before} KiB resident before, {} KiB after",
+            resident_bytes(pid) / 1024
+        );
     }
     // The name server, too, still answers those who ask properly.
     let mut asked = Honest::new(&addresses[1]);

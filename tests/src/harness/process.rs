@@ -168,6 +168,17 @@ impl Drop for Process {
 }
 
 /// Hands lines on as they come; with `RINGMQ_TEST_ECHO` they are shown as well.
+/// Resident memory of a process in bytes, page cache not counted; of any process, whoever started it.
+pub fn resident_bytes(pid: u32) -> u64 {
+    let path = format!("/proc/{pid}/status");
+    let status = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("cannot read {path}: {e}"));
+    let line = status.lines().find_map(|line| line.strip_prefix("VmRSS:"));
+    let kib: u64 = line
+        .and_then(|line| line.trim().strip_suffix(" kB")?.parse().ok())
+        .unwrap_or_else(|| panic!("{path} has no VmRSS"));
+    kib * 1024
+}
+
 fn follow(pipe: Option<impl Read + Send + 'static>, to: Sender<String>) {
     let echo = std::env::var_os("RINGMQ_TEST_ECHO").is_some();
     let pipe = pipe.expect("the command was given pipes");

@@ -2,7 +2,7 @@
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
-use tests::harness::{FlushMode, PortBlock, Separate};
+use tests::harness::{FlushMode, PortBlock, Separate, resident_bytes};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
@@ -49,14 +49,7 @@ impl Server {
 
     /// Memory of the broker that is in RAM now, page cache not counted.
     pub(crate) fn resident_megabytes(&self) -> u64 {
-        let path = format!("/proc/{}/status", self.broker_pid());
-        let status = std::fs::read_to_string(&path).unwrap_or_else(|e| panic!("cannot read {path}: {e}"));
-        status
-            .lines()
-            .find_map(|line| line.strip_prefix("VmRSS:"))
-            .and_then(|rest| rest.split_whitespace().next()?.parse::<u64>().ok())
-            .unwrap_or_else(|| panic!("{path} has no VmRSS"))
-            / 1024
+        resident_bytes(self.broker_pid()) >> 20
     }
 }
 
