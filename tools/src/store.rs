@@ -10,5 +10,6 @@ mod key_pages;
 mod tests;
 pub mod verify;
 pub mod walk;
+pub mod window;
 
 pub use cli::run;

@@ -3,7 +3,7 @@
 
 use engine::inspect::Description;
 use protocol::model::ShardId;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -116,14 +116,8 @@ impl StoreFiles {
             Some(commitlog) => commitlog.join(format!("shard-{:02}", shard.get())),
             None => self.shard_dir(shard).join("commitlog"),
         };
-        let mut log = LogFiles {
-            directory,
-            segment_size: self.description.segment_size,
-            bases: BTreeSet::new(),
-            open: None,
-        };
-        log.refresh()?;
-        Ok(log)
+        // A shard that was never opened has none.
+        LogFiles::find(vec![directory], self.description.segment_size)
     }
 }
 
@@ -159,53 +153,79 @@ pub fn read_at(file: &File, position: u64, size: usize, into: &mut Vec<u8>) -> i
     Ok(())
 }
 
-/// The segments of one shard's log, named by the 20 digits of their first position.
+/// The segments of a log, named by the 20 digits of their first position. They may be spread over several directories.
 #[derive(Debug)]
 pub struct LogFiles {
-    directory: PathBuf,
+    directories: Vec<PathBuf>,
     segment_size: u64,
-    bases: BTreeSet<u64>,
+    /// First position of each segment, and the directory that it is in.
+    bases: BTreeMap<u64, usize>,
     open: Option<(u64, File)>,
 }
 
 impl LogFiles {
+    /// Finds the segments in these directories.
+    ///
+    /// # Errors
+    /// [`Error::Io`]
+    pub fn find(directories: Vec<PathBuf>, segment_size: u64) -> Result<LogFiles, Error> {
+        let mut log = LogFiles {
+            directories,
+            segment_size: segment_size.max(1),
+            bases: BTreeMap::new(),
+            open: None,
+        };
+        log.refresh()?;
+        Ok(log)
+    }
+
     /// Looks again which segments there are: a running broker makes and deletes some.
     ///
     /// # Errors
     /// [`Error::Io`]
     pub fn refresh(&mut self) -> Result<(), Error> {
-        let list = match std::fs::read_dir(&self.directory) {
-            Ok(list) => list,
-            // A shard that was never opened has none.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(Error::io("list", &self.directory)(error)),
-        };
         self.bases.clear();
-        for entry in list {
-            let name = entry.map_err(Error::io("list", &self.directory))?.file_name();
-            let base = name.to_str().and_then(twenty_digits);
-            self.bases
-                .extend(base.filter(|base| base.is_multiple_of(self.segment_size)));
+        for (number, directory) in self.directories.iter().enumerate() {
+            let bases = numbered_files(directory)?.into_iter();
+            let bases = bases.filter(|base| base.is_multiple_of(self.segment_size));
+            self.bases.extend(bases.map(|base| (base, number)));
         }
         Ok(())
+    }
+
+    /// Bytes of a segment.
+    #[must_use]
+    pub fn segment_size(&self) -> u64 {
+        self.segment_size
     }
 
     /// Position of the first byte that is kept.
     #[must_use]
     pub fn min(&self) -> Option<u64> {
-        self.bases.first().copied()
+        self.bases.keys().next().copied()
+    }
+
+    /// Position behind the last segment.
+    #[must_use]
+    pub fn max(&self) -> Option<u64> {
+        self.bases.keys().next_back().map(|&base| self.end_of(base))
     }
 
     /// Whether the segment that a position lies in is there.
     #[must_use]
     pub fn has(&self, position: u64) -> bool {
-        self.bases.contains(&self.base_of(position))
+        self.bases.contains_key(&self.base_of(position))
     }
 
     /// The first segment that begins at `position` or later.
     #[must_use]
     pub fn first_from(&self, position: u64) -> Option<u64> {
-        self.bases.range(position..).next().copied()
+        self.bases.range(position..).next().map(|(&base, _)| base)
+    }
+
+    /// The first position of each segment.
+    pub fn bases(&self) -> impl Iterator<Item = u64> {
+        self.bases.keys().copied()
     }
 
     /// Position of the first byte of the segment that a position lies in.
@@ -220,6 +240,14 @@ impl LogFiles {
         self.base_of(position).saturating_add(self.segment_size)
     }
 
+    /// The file of the segment that a position lies in.
+    #[must_use]
+    pub fn path_of(&self, position: u64) -> Option<PathBuf> {
+        let base = self.base_of(position);
+        let directory = self.directories.get(*self.bases.get(&base)?)?;
+        Some(directory.join(format!("{base:020}")))
+    }
+
     /// Reads up to `size` bytes from `position`, not beyond its segment; fewer where the file ends, none without a file.
     ///
     /// # Errors
@@ -229,10 +257,9 @@ impl LogFiles {
         let base = self.base_of(position);
         let file = match self.open.take() {
             Some((open, file)) if open == base => file,
-            _ => match File::open(self.directory.join(format!("{base:020}"))) {
-                Ok(file) => file,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-                Err(error) => return Err(error),
+            _ => match self.open_segment(position)? {
+                Some(file) => file,
+                None => return Ok(()),
             },
         };
         let rest = usize::try_from(self.end_of(position) - position).unwrap_or(usize::MAX);
@@ -240,6 +267,36 @@ impl LogFiles {
         self.open = Some((base, file));
         done
     }
+
+    fn open_segment(&self, position: u64) -> io::Result<Option<File>> {
+        let Some(path) = self.path_of(position) else {
+            return Ok(None);
+        };
+        match File::open(path) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The numbers that files of a directory have for names; none without the directory.
+///
+/// # Errors
+/// [`Error::Io`]
+pub fn numbered_files(directory: &Path) -> Result<Vec<u64>, Error> {
+    let list = match std::fs::read_dir(directory) {
+        Ok(list) => list,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io("list", directory)(error)),
+    };
+    let mut numbers = Vec::new();
+    for entry in list {
+        let name = entry.map_err(Error::io("list", directory))?.file_name();
+        numbers.extend(name.to_str().and_then(twenty_digits));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
 }
 
 /// The number that a name of 20 decimal digits is.
