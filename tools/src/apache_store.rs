@@ -18,7 +18,7 @@ pub mod consume_queue;
 pub mod key_index;
 pub mod record_walk;
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;
 
 use crate::store::files::{Error, LogFiles, numbered_files, read_if_there};
 use consume_queue::{ConsumeQueue, QueueKind, QueueName};
@@ -26,6 +26,7 @@ use key_index::IndexFile;
 use protocol::body::BodyError;
 use record_walk::RecordWalk;
 use serde::de::DeserializeOwned;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 /// A store that Apache RocketMQ wrote.
@@ -212,6 +213,13 @@ impl ApacheStore {
         })())
     }
 
+    /// The names of the topics that the broker knows, if its configuration says so.
+    #[must_use]
+    pub fn topics(&self) -> Option<BTreeSet<String>> {
+        let config = self.config::<TopicsFile>("topics.json").ok()??;
+        Some(config.value.topic_config_table.into_keys().collect())
+    }
+
     /// What `config/NAME` says, or, where that is missing or broken, its copy `NAME.bak`, as a start of Apache's does.
     ///
     /// # Errors
@@ -228,6 +236,13 @@ impl ApacheStore {
         }
         first_error.map_or(Ok(None), Err)
     }
+}
+
+/// `topics.json`, as far as it is of use here.
+#[derive(Debug, Default, serde::Deserialize)]
+#[serde(default, rename_all = "camelCase")]
+struct TopicsFile {
+    topic_config_table: BTreeMap<String, serde::de::IgnoredAny>,
 }
 
 /// The files of a log. Its segments are as large as the largest file: of those that were cut off by a copy, or lost, nothing can

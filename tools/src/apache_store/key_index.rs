@@ -7,7 +7,7 @@
 //!     in its slot i32
 //! ```
 //!
-//! What is hashed is `TOPIC#KEY` for the unique id and each word of the keys. Slot of a hash: the rest of its division by the
+//! What is hashed is `TOPIC#KEY` for the unique id and each word of the keys; from 5.5 on, `TOPIC#T#TAG` too. Slot of a hash: the rest of its division by the
 //! number of slots.
 
 use crate::store::files::{Error, read_at};
@@ -68,6 +68,13 @@ pub struct IndexEntry {
 #[must_use]
 pub fn key_hash(topic: &str, key: &str) -> u32 {
     let hash = java_hash(&format!("{topic}#{key}"));
+    hash.checked_abs().unwrap_or(0).cast_unsigned()
+}
+
+/// The hash that the index has of a tag (from 5.5 on).
+#[must_use]
+pub fn tag_key_hash(topic: &str, tag: &str) -> u32 {
+    let hash = java_hash(&format!("{topic}#T#{tag}"));
     hash.checked_abs().unwrap_or(0).cast_unsigned()
 }
 

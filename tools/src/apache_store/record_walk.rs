@@ -87,6 +87,16 @@ impl RecordWalk {
         &self.window.log
     }
 
+    /// Whether a sound record has come behind the end that was met.
+    ///
+    /// # Errors
+    /// The directory cannot be listed.
+    pub fn has_more(&mut self) -> Result<bool, Error> {
+        self.window.forget();
+        self.window.log.refresh()?;
+        Ok(self.window.log.has(self.position) && self.look(self.position).is_ok())
+    }
+
     /// The next record, damage or the end. After the end it looks again: a broker may have written more.
     ///
     /// # Errors

@@ -119,6 +119,11 @@ impl TestStore {
         self.index.push((key_hash(sent.topic, sent.key), start));
     }
 
+    /// As when a topic is deleted.
+    pub(crate) fn forget_queue(&mut self, topic: &str, queue_id: u32) {
+        self.queues.remove(&(topic.to_owned(), queue_id));
+    }
+
     pub(crate) fn write(&self) {
         write_files(&self.path("commitlog"), &self.log, SEGMENT_SIZE);
         for ((topic, queue_id), entries) in &self.queues {

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No store is there.
-    #[error("{} is no RingMQ store: {reason}; give the directory that holds store.json (storePathRootDir of the broker)", directory.display())]
+    #[error("{} is no store: {reason}; give the broker's storePathRootDir", directory.display())]
     NoStore {
         /// The directory.
         directory: PathBuf,
@@ -27,6 +27,36 @@ pub enum Error {
         path: PathBuf,
         /// Why.
         reason: String,
+    },
+    /// A store of ours has one directory of commitlogs.
+    #[error("--commitlog {} is one too many: only a store of Apache RocketMQ may have its segments in several directories", directory.display())]
+    TooManyDirectories {
+        /// The second.
+        directory: PathBuf,
+    },
+    /// A store of Apache's is to be changed.
+    #[error("{} is a store of Apache RocketMQ, which is never written to; mqstore import makes one of RingMQ of it", directory.display())]
+    NotOurs {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// A broker has the store open.
+    #[error("{} is in use: a broker has it open; stop it first", directory.display())]
+    InUse {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// Two stores of ours that are no replicas of each other.
+    #[error("the stores are no replicas: their ids are {:016x} and {:016x}; name two copies of one store", found.0, found.1)]
+    NotReplicas {
+        /// Their ids.
+        found: (u64, u64),
+    },
+    /// Stores of two kinds.
+    #[error("the first store is one of {}, the other one of {}: they cannot be compared", found.0, found.1)]
+    KindsDiffer {
+        /// What they are.
+        found: (&'static str, &'static str),
     },
     /// A shard that the store does not have.
     #[error("the store has no shard {shard}; it has {shards}, from 0 on")]
@@ -73,11 +103,7 @@ impl StoreFiles {
         let path = root.join("store.json");
         let text = read_if_there(&path)?.ok_or_else(|| Error::NoStore {
             directory: root.to_owned(),
-            reason: if root.join("commitlog").exists() {
-                "it looks like one of Apache RocketMQ, which is not read yet".to_owned()
-            } else {
-                "there is no file store.json in it".to_owned()
-            },
+            reason: "there is no file store.json in it".to_owned(),
         })?;
         let description = Description::decode(&text).map_err(|reason| Error::BadDescription { path, reason })?;
         Ok(StoreFiles {
@@ -87,18 +113,10 @@ impl StoreFiles {
         })
     }
 
-    /// Its shards, or the one that is wanted.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchShard`]
-    pub fn shards(&self, wanted: Option<u8>) -> Result<Vec<ShardId>, Error> {
-        let all: Vec<ShardId> = self.description.shards.shards().collect();
-        let Some(shard) = wanted else { return Ok(all) };
-        let found = all.into_iter().find(|found| found.get() == shard);
-        let shards = self.description.shards.get();
-        found
-            .map(|found| vec![found])
-            .ok_or(Error::NoSuchShard { shard, shards })
+    /// The directory that it is in.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// The directory of a shard.

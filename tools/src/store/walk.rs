@@ -9,6 +9,7 @@
 //!    checkpoint or a seal says that the log was durable further than that.
 
 use super::files::{Error, LogFiles};
+use super::quarantine::crc_of_range;
 use super::window::{SECTOR_SIZE, WINDOW_SIZE, Window, last_not_zero};
 use engine::inspect::{Checkpoint, RecordKind, SEAL_SIZE, Seal, kind_and_size, own_offset};
 use protocol::model::{PhysicalOffset, ShardId};
@@ -98,6 +99,35 @@ impl LogWalk {
     #[must_use]
     pub fn position(&self) -> u64 {
         self.position
+    }
+
+    /// Position behind the last segment.
+    #[must_use]
+    pub fn about_end(&self) -> u64 {
+        self.window.log.max().unwrap_or(0)
+    }
+
+    /// Leaves out the segments before the one that `position` lies in. Segments begin with a batch.
+    pub fn skip_to_segment_of(&mut self, position: u64) {
+        let base = self.window.log.base_of(position);
+        if base > self.position {
+            (self.position, self.previous) = (base, None);
+        }
+    }
+
+    /// Whether a sound batch has come behind the end that was met.
+    ///
+    /// # Errors
+    /// The directory cannot be listed.
+    pub fn has_more(&mut self) -> Result<bool, Error> {
+        self.window.forget();
+        self.window.log.refresh()?;
+        if !self.window.log.has(self.position) {
+            return Ok(false);
+        }
+        // A shard that is closed while it is followed has written a last batch, not this checkpoint.
+        self.clean_end = None;
+        Ok(self.check_batch(self.position, self.previous).is_ok())
     }
 
     /// The next batch, damage or the end; after the end, the end.
@@ -304,6 +334,11 @@ impl LogWalk {
             return Err(format!("the record at {position} has {found} bytes"));
         }
         Ok((kind, self.window.bytes(position, size)?))
+    }
+
+    /// CRC-32 of a range, as far as it can be read.
+    pub fn crc_of_range(&mut self, from: u64, to: u64) -> u32 {
+        crc_of_range(&mut self.window, from, to)
     }
 
     /// Whether a position lies below the first segment, as it is now.
