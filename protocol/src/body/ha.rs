@@ -1,4 +1,4 @@
-//! Slaves and their master: code 907.
+//! Replication as tools see it: the answer to GET_BROKER_HA_STATUS (907).
 
 use serde::{Deserialize, Serialize};
 
@@ -6,37 +6,38 @@ use serde::{Deserialize, Serialize};
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct HaConnectionRuntimeInfo {
-    /// `ip:port` it comes from.
+    /// Where it connects from.
     pub addr: String,
-    /// Bytes that it is behind.
+    /// Bytes that it lacks.
     pub diff: i64,
     /// Whether it keeps up.
     pub in_sync: bool,
-    /// What it has, as a physical offset.
+    /// Bytes that it has.
     pub slave_ack_offset: i64,
-    /// Where the master reads what it sends next.
+    /// Bytes sent to it, from the begin of the log.
     pub transfer_from_where: i64,
-    /// Bytes a second.
+    /// Bytes sent to it in the last second.
     pub transferred_byte_in_second: i64,
 }
 
-/// A slave, as it sees itself.
+/// What a slave knows of its master.
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct HaClientRuntimeInfo {
-    /// Whether it is connected.
+    /// Whether it copies.
     pub activated: bool,
-    /// When something last came, milliseconds since 1970.
+    /// When something came last, milliseconds since 1970.
     pub last_read_timestamp: i64,
-    /// When it last told how far it is, milliseconds since 1970.
+    /// When something was said last.
     pub last_write_timestamp: i64,
-    /// The master's HA address.
-    pub master_addr: String,
-    /// What the master has flushed.
+    /// Its HA port.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub master_addr: Option<String>,
+    /// Bytes that the master has.
     pub master_flush_offset: i64,
-    /// End of its own log.
+    /// Bytes of the own log.
     pub max_offset: i64,
-    /// Bytes a second.
+    /// Bytes that came in the last second.
     pub transferred_byte_in_second: i64,
 }
 
@@ -44,14 +45,14 @@ pub struct HaClientRuntimeInfo {
 #[derive(Debug, Clone, PartialEq, Eq, Default, Serialize, Deserialize)]
 #[serde(default, rename_all = "camelCase")]
 pub struct HaRuntimeInfo {
-    /// A slave's own view.
+    /// Of a slave: its master.
     pub ha_client_runtime_info: HaClientRuntimeInfo,
-    /// A master's slaves.
+    /// Of a master: its slaves.
     pub ha_connection_info: Vec<HaConnectionRuntimeInfo>,
     /// Slaves that keep up.
     pub in_sync_slave_nums: i32,
-    /// Whether the broker is a master.
+    /// Whether this is a master.
     pub master: bool,
-    /// End of a master's log.
+    /// Bytes of the master's log.
     pub master_commit_log_max_offset: i64,
 }

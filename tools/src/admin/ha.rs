@@ -79,7 +79,11 @@ fn kib(bytes: i64) -> f64 {
 fn print(broker: &str, status: &HaRuntimeInfo, out: &mut dyn Write) -> Result<(), Error> {
     if !status.master {
         let info = &status.ha_client_runtime_info;
-        writeln!(out, "\n#MasterAddr\t{}", info.master_addr)?;
+        writeln!(
+            out,
+            "\n#MasterAddr\t{}",
+            info.master_addr.as_deref().unwrap_or_default()
+        )?;
         writeln!(out, "#CommitLogMaxOffset\t{}", info.max_offset)?;
         writeln!(out, "#TransferSpeed(KB/s)\t{:.2}", kib(info.transferred_byte_in_second))?;
         writeln!(out, "#LastReadTime\t{}", local_with_millis(info.last_read_timestamp))?;
