@@ -342,7 +342,7 @@ impl Inner {
         Ok(())
     }
 
-    async fn batches_from(&self, position: u64, bytes_max: usize) -> Result<Vec<(Bytes, u64)>, ReadError> {
+    pub(crate) async fn batches_from(&self, position: u64, bytes_max: usize) -> Result<Vec<(Bytes, u64)>, ReadError> {
         let mut parts = self.batches_in_memory(position, bytes_max);
         if parts.is_empty() && position < self.positions.confirmed.get() {
             let batches = self.batches_on_disk(position, bytes_max).await?;
@@ -456,6 +456,17 @@ fn first_seal(bytes: &[u8]) -> Option<Seal> {
             (Kind::Seal, size) => return Seal::decode(rest.get(..size)?),
             (Kind::Message | Kind::Meta, size) => at += size,
         }
+    }
+}
+
+/// Visits the seals of whole batches.
+pub(crate) fn for_each_seal(mut batches: &[u8], mut visit: impl FnMut(&Seal)) {
+    while let Some(seal) = first_seal(batches) {
+        visit(&seal);
+        if seal.ends_segment {
+            return;
+        }
+        batches = batches.get(seal.length as usize + SEAL_SIZE..).unwrap_or_default();
     }
 }
 

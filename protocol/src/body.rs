@@ -5,6 +5,7 @@
 //! message to be consumed directly) stay bytes.
 
 pub mod group;
+pub mod ha;
 pub mod heartbeat;
 pub mod json;
 pub mod lenient;

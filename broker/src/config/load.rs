@@ -158,7 +158,7 @@ fn combine(errors: Vec<ConfigError>) -> Vec<Finding> {
 }
 
 /// The keys that switch a feature on, the ones that say most first.
-const CHIEF: [&str; 8] = [
+const CHIEF: [&str; 7] = [
     "brokerConfigPaths",
     "enableControllerMode",
     "enableDLegerCommitLog",
@@ -166,5 +166,4 @@ const CHIEF: [&str; 8] = [
     "authorizationEnabled",
     "aclEnable",
     "isBrokerContainer",
-    "enableSlaveActingMaster",
 ];
