@@ -205,7 +205,7 @@ impl Plan {
                 faults: faults.with(FaultKind::SyncError, sync_errors),
                 segment_size: 64 << 10 << rng.below(3),
                 flush_interval: Duration::from_millis(50 << rng.below(4)),
-                slave: options.replicated.then(|| SlavePlan::new(seed, number, &swarm)),
+                slave: options.replicated.then(|| SlavePlan::new(seed, number, swarm)),
             });
         }
         Plan {
