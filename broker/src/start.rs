@@ -34,6 +34,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn serve(config: BrokerConfig, findings: &[Finding]) -> Result<(), String> {
     log_to_standard_error();
+    if let Err(error) = runtime::machine::raise_open_files() {
+        tracing::warn!(%error, "cannot have more files open than at the start");
+    }
     program::log(findings);
     let boot_line = program::boot_line(&config);
     prepare(config)?.run(move |broker| {
@@ -42,6 +45,7 @@ fn serve(config: BrokerConfig, findings: &[Finding]) -> Result<(), String> {
             runtime::spawn(stop_on_signal(broker.clone()));
             broker.ready().await;
             say(&boot_line);
+            runtime::service_manager::ready(boot_line.trim_end());
         }
     })
 }
@@ -131,7 +135,10 @@ impl Prepared {
 /// Stops a broker when the process is asked to stop.
 pub async fn stop_on_signal(broker: Arc<Broker>) {
     match runtime::signal::terminated().await {
-        Ok(signal) => tracing::info!(signal, "the broker stops"),
+        Ok(signal) => {
+            tracing::info!(signal, "the broker stops");
+            runtime::service_manager::stopping();
+        }
         Err(error) => {
             tracing::error!(%error, "cannot wait for signals: the broker can be ended by SIGKILL alone");
             return;
