@@ -16,7 +16,7 @@ use super::key_pages;
 use super::walk::{Batch, DamagedRange, LogWalk, Step};
 use engine::inspect::{
     Checkpoint, KIND_DELETE_TOPIC, Manifest, Metadata, PAGE_SIZE, Page, PageRun, RecordKind, RunContent,
-    decode_directory, page_is_blank,
+    decode_directory,
 };
 use engine::{Entry, in_consume_queue, tag_hash_of};
 use protocol::message::record::RecordView;
@@ -328,7 +328,6 @@ impl Verify<'_> {
                     .get(start..(start + PAGE_SIZE).min(chunk.len()))
                     .unwrap_or_default();
                 match Page::check(page, number, self.shard.get()) {
-                    Ok(_) if page_is_blank(page) => {}
                     Ok(page) => self.page(number, page, walk, in_pages)?,
                     Err(reason) => {
                         let reason = format!("page {number} is damaged: {reason}");
