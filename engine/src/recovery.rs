@@ -469,7 +469,7 @@ impl Unsynced {
         self.bytes -= bytes.len();
         self.written_from.get_or_insert(start);
         let Some(segment) = log.get(start) else { return Ok(()) };
-        let written = segment.write(start, &[bytes]).await;
+        let written = segment.write(start, vec![bytes]).await;
         written.map_err(Error::io(
             "write again what is not known to be durable in",
             segment.path(),
