@@ -179,6 +179,7 @@ impl CoreShard {
                 answer(&core, &batch, Ok(ResponseCode::FLUSH_SLAVE_TIMEOUT));
             }
             if late > 0 {
+                runtime::mark!("slaves late");
                 tracing::warn!(
                     shard = self.id.get(),
                     sends = late,

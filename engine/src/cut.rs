@@ -119,6 +119,7 @@ pub async fn cut_log(layout: &StoreLayout, id: ShardId, at: LogPosition) -> Resu
         checkpoint.write(&directory).await?;
     }
     log.cut(at.position).await?;
+    runtime::mark!("diverged log cut");
     Ok(CutLog { bytes, kept_in })
 }
 

@@ -161,6 +161,15 @@ async fn take_all(
         copying.last_read_ms.set(runtime::wall_clock_ms());
         match part {
             Part::Alive => {}
+            Part::Hole(to) => {
+                tracing::error!(
+                    shard = shard.id.get(),
+                    from = shard.engine.log_end().position,
+                    to = to.position,
+                    "the master has lost a part of its log, which is not copied"
+                );
+                shard.engine.skip_to(to).await.map_err(io::Error::other)?;
+            }
             Part::OffsetsTaken(number) => offsets.taken(shard, number),
             Part::Batches(batches) => {
                 copying.speed.borrow_mut().add(batches.len() as u64, Instant::now());

@@ -6,7 +6,7 @@ use crate::replication::wire::{Answer, Hello, Line, Part, Purpose, Verdict, Word
 use crate::shard::CoreShard;
 use crate::shard_metadata;
 use bytes::Bytes;
-use engine::{LogPosition, MetaRecord, StoreIdentity};
+use engine::{LogPosition, MetaRecord, ReadError, StoreIdentity};
 use protocol::model::ShardId;
 use runtime::sync::{Notify, race};
 use runtime::{Detached, TcpListener};
@@ -213,11 +213,26 @@ async fn stream(
         }
         let mut position = begin;
         loop {
-            let batches = shard
-                .engine
-                .batches_from(position, PART_BYTES)
-                .await
-                .map_err(io::Error::other)?;
+            let batches = match shard.engine.batches_from(position, PART_BYTES).await {
+                Ok(batches) => batches,
+                Err(error @ ReadError::Damaged { .. }) => {
+                    let behind = shard.engine.behind_damage(position).await;
+                    let behind = behind.ok_or_else(|| io::Error::other(error.to_string()))?;
+                    tracing::error!(
+                        shard = shard.id.get(),
+                        from = position,
+                        to = behind.position,
+                        "a slave does not get what is damaged here"
+                    );
+                    shard.followers.note_sent(name, behind.position);
+                    sender
+                        .part(&Part::Hole(behind), shard.engine.committed_position())
+                        .await?;
+                    position = behind.position;
+                    continue;
+                }
+                Err(error) => return Err(io::Error::other(error)),
+            };
             let confirmed = shard.engine.committed_position();
             for (part, next) in batches {
                 // Said before it goes: a slave may tell that it has it before this task goes on.

@@ -11,7 +11,7 @@
 //!   32 chain u32 | 36 bytes of the remark u32 | 40 CRC
 //! part, master to slave, 24 bytes and its content
 //!   0 kind u8 (0: nothing, the line is alive; 1: batches; 2: a metadata record: kind u16, payload; 3: consumer offsets were taken over,
-//!   up to those of this number u64) | 1 zero
+//!   up to those of this number u64; 4: the log goes on at position u64 after seal u32, what is before is lost) | 1 zero
 //!   4 bytes of the content u32 | 8 confirm offset u64 | 16 zero u32 | 20 CRC
 //! word, slave to master, 28 bytes and its content
 //!   0 kind u8 (0: how far it is; 1: consumer offsets that it was told while its master was away) | 1 zero | 4 bytes of the content u32
@@ -98,6 +98,8 @@ pub(super) enum Part {
     },
     /// Consumer offsets are in the master's log, up to those of this number.
     OffsetsTaken(u64),
+    /// The log goes on there: the master has lost what is before.
+    Hole(LogPosition),
 }
 
 /// What a slave sends.
@@ -317,6 +319,10 @@ impl Receiver<'_> {
                 payload: body.freeze(),
             },
             3 if length == 8 => Part::OffsetsTaken(body.get_u64()),
+            4 if length == 12 => Part::Hole(LogPosition {
+                position: body.get_u64(),
+                chain: body.get_u32(),
+            }),
             _ => return Err(broken("the head of a part")),
         };
         Ok((part, confirmed))
@@ -351,6 +357,7 @@ impl Receiver<'_> {
 impl Sender<'_> {
     pub(super) async fn part(&self, part: &Part, confirmed: u64) -> io::Result<()> {
         let number;
+        let chain;
         let (kind, head, body): (u8, &[u8], &[u8]) = match part {
             Part::Alive => (0, &[], &[]),
             Part::Batches(batches) => (1, &[], batches),
@@ -358,6 +365,11 @@ impl Sender<'_> {
             Part::OffsetsTaken(up_to) => {
                 number = up_to.to_be_bytes();
                 (3, &number, &[])
+            }
+            Part::Hole(to) => {
+                number = to.position.to_be_bytes();
+                chain = to.chain.to_be_bytes();
+                (4, &number, &chain)
             }
         };
         let length = u32::try_from(head.len() + body.len()).map_err(|_too_long| broken("a part of more than 4 GiB"))?;
@@ -490,6 +502,7 @@ mod tests {
                     payload: Bytes::new(),
                 },
                 Part::OffsetsTaken(u64::MAX - 1),
+                Part::Hole(hello().end),
             ];
             let send = async {
                 for part in &parts {

@@ -1,5 +1,6 @@
 //! A master and its slave: what an answer to a send says about the slave, and what a slave does while its master is away.
 
+use crate::damage::find;
 use crate::world::{Answer, World};
 use protocol::request_code::RequestCode;
 use protocol::response_code::ResponseCode;
@@ -301,4 +302,46 @@ fn a_slave_that_stands_still_or_crawls_costs_the_masters_clients_nothing_and_cat
     world.ask_slave();
     let counts = (0..4).map(|queue| world.pull("g", "T", queue, 0).number("maxOffset"));
     assert_eq!(counts.sum::<i64>(), 191);
+}
+
+#[test]
+fn a_slave_goes_on_behind_what_its_master_has_lost() {
+    for write_path in ["buffered", "direct"] {
+        let lines = format!("writePath={write_path}\n");
+        let world = World::with_slave(&lines, &lines);
+        assert_eq!(world.send("T", 0, b"message-0").code(), ResponseCode::SUCCESS);
+        await_slave(&world);
+        // The slave's log ends just before what will be lost.
+        world.simulation.kill(world.slave.unwrap());
+        for number in 1..6 {
+            let body = format!("message-{number}");
+            assert_eq!(world.send("T", 0, body.as_bytes()).code(), ResponseCode::SUCCESS);
+        }
+        world.stop();
+        for lost in ["message-1", "message-2", "message-4"] {
+            let (path, at) = find(&world, lost.as_bytes());
+            world.simulation.flip_bit(world.broker, &path, at as u64, 0).unwrap();
+        }
+        world.restart();
+        world.simulation.restart(world.slave.unwrap());
+        await_slave(&world);
+        send_until_ok(&world, "T");
+        await_slave(&world);
+        // The slave finds its way through its log at a start too.
+        world.simulation.kill(world.slave.unwrap());
+        world.simulation.restart(world.slave.unwrap());
+        await_slave(&world);
+        world.simulation.kill(world.broker);
+        world.ask_slave();
+        let (mut offset, mut read) = (0, Vec::new());
+        while offset < 7 {
+            let pulled = world.pull("g", "T", 0, offset);
+            let records = protocol::message::record::Records::new(pulled.0.body());
+            read.extend(records.map(|record| String::from_utf8(record.unwrap().body.to_vec()).unwrap()));
+            let next = pulled.number("nextBeginOffset");
+            assert!(next > offset, "{:?} leads from {offset} to {next}", pulled.code());
+            offset = next;
+        }
+        assert_eq!(read, ["message-0", "message-3", "message-5", "body"], "{write_path}");
+    }
 }

@@ -34,13 +34,16 @@ impl Default for Options {
 pub const CANARY_EVERY: u64 = 50;
 
 /// Kinds that any machine of the cluster may meet.
-const ANYWHERE: [FaultKind; 8] = [
+const ANYWHERE: [FaultKind; 11] = [
     FaultKind::PartialRead,
     FaultKind::PartialWrite,
     FaultKind::NetworkDelay,
+    FaultKind::PacketLoss,
     FaultKind::ConnectionReset,
+    FaultKind::DuplicateConnection,
     FaultKind::HalfOpen,
     FaultKind::Partition,
+    FaultKind::OneWayPartition,
     FaultKind::Pause,
     FaultKind::ClockJump,
 ];
@@ -205,7 +208,7 @@ impl Plan {
                 faults: faults.with(FaultKind::SyncError, sync_errors),
                 segment_size: 64 << 10 << rng.below(3),
                 flush_interval: Duration::from_millis(50 << rng.below(4)),
-                slave: options.replicated.then(|| SlavePlan::new(seed, number, &swarm)),
+                slave: options.replicated.then(|| SlavePlan::new(seed, number, swarm)),
             });
         }
         Plan {
