@@ -51,6 +51,18 @@ impl LogWriter {
         Ok(LogWriter::Direct(LastBlock(RefCell::new(block.freeze()))))
     }
 
+    /// Goes on at `to` instead of `from`: what is between stays as it is in the file, but for zeros in the block of `to`.
+    pub(crate) fn skip_to(&self, from: u64, to: u64) {
+        if let LogWriter::Direct(last) = self {
+            let mut block = BytesMut::new();
+            if from / BLOCK == to / BLOCK {
+                block.extend_from_slice(&last.0.borrow());
+            }
+            block.resize(within_block(to), 0);
+            last.0.replace(block.freeze());
+        }
+    }
+
     /// Whether what is written is durable.
     pub(crate) fn is_direct(&self) -> bool {
         matches!(self, LogWriter::Direct(_))

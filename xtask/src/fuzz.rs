@@ -98,8 +98,7 @@ impl Fuzzer {
         ];
         // With --target the flags hold for the program and not for build scripts and macros, which have no libFuzzer to link.
         run::check_with("cargo", &arguments, &[("RUSTFLAGS", COVERAGE)])?;
-        let target_directory =
-            std::env::var_os("CARGO_TARGET_DIR").map_or(run::workspace().join("target"), PathBuf::from);
+        let target_directory = run::target();
         Ok(Fuzzer {
             program: target_directory.join(host).join("fuzz/fuzz"),
             grown: target_directory.join("fuzz-corpus"),
