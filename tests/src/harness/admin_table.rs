@@ -81,6 +81,11 @@ fn fill(text: &str, values: &Values) -> String {
     names.replace_all(text, value).into_owned()
 }
 
+fn pattern(text: &str, values: &Values) -> Regex {
+    let filled = fill(text, values);
+    Regex::new(&format!("(?m){filled}")).unwrap_or_else(|e| panic!("{filled}: {e}"))
+}
+
 /// Runs a row, again as often as it says; the reason if it fails to the end.
 pub fn judge(row: &Row, program: &Path, directory: &Path, values: &mut Values) -> Result<(), String> {
     let mut reason = String::new();
@@ -114,18 +119,14 @@ fn once(row: &Row, program: &Path, directory: &Path, values: &mut Values) -> Res
             return Err(format!("`{line}` ended with {}: {text}", output.status));
         }
     }
-    let pattern = |text: &str| {
-        let filled = fill(text, values);
-        Regex::new(&format!("(?m){filled}")).unwrap_or_else(|e| panic!("{filled}: {e}"))
-    };
-    if let Some(want) = row.wants.iter().find(|want| !pattern(want).is_match(&text)) {
-        return Err(format!("no match of /{}/ in:\n{text}", pattern(want)));
+    if let Some(want) = row.wants.iter().find(|want| !pattern(want, values).is_match(&text)) {
+        return Err(format!("no match of /{}/ in:\n{text}", pattern(want, values)));
     }
-    if let Some(deny) = row.denies.iter().find(|deny| pattern(deny).is_match(&text)) {
-        return Err(format!("a match of /{}/ in:\n{text}", pattern(deny)));
+    if let Some(deny) = row.denies.iter().find(|deny| pattern(deny, values).is_match(&text)) {
+        return Err(format!("a match of /{}/ in:\n{text}", pattern(deny, values)));
     }
     for (name, wanted) in &row.sets {
-        let found = pattern(wanted).captures(&text).map(|found| found[1].to_owned());
+        let found = pattern(wanted, values).captures(&text).map(|found| found[1].to_owned());
         let found = found.ok_or_else(|| format!("no match of /{wanted}/ for {name} in:\n{text}"))?;
         values.insert(name.clone(), found);
     }

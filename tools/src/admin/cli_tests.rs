@@ -32,7 +32,9 @@ fn every_command_has_an_own_name_words_for_it_and_examples_that_parse() {
             assert!(parses(&line), "{line}");
         }
     }
-    assert!(names.len() > 160, "{}", names.len());
+    // RocketMQ 5.5.0 has so many.
+    let of_apache = registry::entries().filter(|entry| !entry.apache.is_empty());
+    assert_eq!(of_apache.count(), 96);
 }
 
 #[test]

@@ -26,7 +26,7 @@ pub(super) const COMMANDS: &[Entry] = &[
     Entry::new::<BrokerConsumeStats>(
         ("brokerConsumeStats", "group lag"),
         "How far every group of a broker is, queue by queue, in one request",
-        &["-b 127.0.0.1:10911", "-b 127.0.0.1:10911 -l 1000 -o json"],
+        &["-b 127.0.0.1:10911", "-b 127.0.0.1:10911 -l 1000 --output json"],
     ),
 ];
 

@@ -20,7 +20,7 @@ pub(super) const COMMANDS: &[Entry] = &[
     Entry::new::<Completion>(
         ("", "completion"),
         "Completion of commands and arguments for a shell",
-        &["bash > /etc/bash_completion.d/mqadmin", "zsh", "fish"],
+        &["bash", "zsh", "fish"],
     ),
     Entry::new::<Man>(
         ("", "man"),

@@ -40,7 +40,7 @@ pub(super) fn draw(frame: &mut Frame<'_>, model: &Model, state: &mut State) {
     }
     frame.render_widget(status(model, state), bottom);
     if state.help {
-        let area = middle.centered(Constraint::Length(74), Constraint::Length(13));
+        let area = middle.centered(Constraint::Length(78), Constraint::Length(13));
         frame.render_widget(Clear, area);
         frame.render_widget(
             Paragraph::new(HELP.trim_matches('\n')).block(Block::bordered().title(" Keys ")),
@@ -86,7 +86,12 @@ fn table<'a>(
 ) {
     state.row = state.row.min(rows.len().saturating_sub(1));
     let chosen = if rows.is_empty() { None } else { Some(state.row) };
-    let heading = Row::new(columns.iter().copied()).style(Style::new().add_modifier(Modifier::BOLD));
+    // Numbers stand at the right, and so does what is above them.
+    let heading = columns.iter().map(|column| match column.strip_prefix('>') {
+        Some(column) => right(column.to_owned()),
+        None => Line::from(*column),
+    });
+    let heading = Row::new(heading).style(Style::new().add_modifier(Modifier::BOLD));
     let table = Table::new(rows, widths.iter().copied())
         .header(heading)
         .block(Block::bordered().title(title))
@@ -99,7 +104,7 @@ fn grouped(number: i64) -> String {
     let digits = number.unsigned_abs().to_string();
     let mut text = String::new();
     for (place, digit) in digits.chars().enumerate() {
-        if place > 0 && (digits.len() - place) % 3 == 0 {
+        if place > 0 && (digits.len() - place).is_multiple_of(3) {
             text.push(',');
         }
         text.push(digit);
@@ -155,7 +160,7 @@ fn brokers_view(frame: &mut Frame<'_>, area: Rect, model: &Model, state: &mut St
         .style(style)
     });
     let columns = [
-        "Cluster", "Broker", "Role", "Address", "in/s", "out/s", "p99 ms", "Disk", "Conn", "Version",
+        "Cluster", "Broker", "Role", "Address", ">in/s", ">out/s", ">p99 ms", ">Disk", ">Conn", "Version",
     ];
     let widths = [14, 14, 7, 21, 10, 10, 7, 4, 5, 7].map(Constraint::Length);
     let title = format!(" Brokers {} ", brokers.len());
@@ -193,7 +198,7 @@ fn topics_view(frame: &mut Frame<'_>, area: Rect, model: &Model, state: &mut Sta
             Line::from(updated),
         ])
     });
-    let columns = ["Topic", "in/s", "Messages", "Queues", "Last message"];
+    let columns = ["Topic", ">in/s", ">Messages", ">Queues", "Last message"];
     let widths = [
         Constraint::Fill(1),
         Constraint::Length(12),
@@ -232,7 +237,14 @@ fn groups_view(frame: &mut Frame<'_>, area: Rect, model: &Model, state: &mut Sta
             right(group.queues.len().to_string()),
         ])
     });
-    let columns = ["Consumer group", "Lag", "consumed/s", "Done in", "Topics", "Queues"];
+    let columns = [
+        "Consumer group",
+        ">Lag",
+        ">consumed/s",
+        ">Done in",
+        ">Topics",
+        ">Queues",
+    ];
     let widths = [
         Constraint::Fill(1),
         Constraint::Length(16),
@@ -293,10 +305,10 @@ fn queues_view(frame: &mut Frame<'_>, area: Rect, model: &Model, state: &mut Sta
     let columns = [
         "Topic",
         "Broker",
-        "Queue",
-        "Broker offset",
-        "Consumer offset",
-        "Lag",
+        ">Queue",
+        ">Broker offset",
+        ">Consumer offset",
+        ">Lag",
         "",
         "Last consumed",
     ];
@@ -332,7 +344,7 @@ fn tail_view(frame: &mut Frame<'_>, area: Rect, model: &Model, state: &mut State
             Line::from(body),
         ])
     });
-    let columns = ["Stored", "Broker", "Queue", "Offset", "Tag", "Body"];
+    let columns = ["Stored", "Broker", ">Queue", ">Offset", "Tag", "Body"];
     let widths = [
         Constraint::Length(23),
         Constraint::Length(14),
