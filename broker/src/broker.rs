@@ -80,6 +80,8 @@ pub struct Broker {
     listening: Steps,
     stopped: Steps,
     stop: Notify,
+    /// A start could not ask the master, and does not try again for each shard.
+    master_away: AtomicBool,
     /// It is to be run once more after it has stopped.
     again: AtomicBool,
     ready: Notify,
@@ -101,6 +103,7 @@ impl Broker {
             listening: Steps::default(),
             stopped: Steps::default(),
             stop: Notify::new(),
+            master_away: AtomicBool::new(false),
             again: AtomicBool::new(false),
             ready: Notify::new(),
             has_history: AtomicBool::new(false),
@@ -254,12 +257,14 @@ impl Broker {
     /// Where the log of a slave must be cut, if its master can be asked now and says so.
     async fn where_to_cut(&self, shard: &Shard) -> Option<LogPosition> {
         let config = &self.settings.config;
-        if !self.settings.is_slave() || shard.log_end() == LogPosition::default() {
+        let away = self.master_away.load(Ordering::Acquire);
+        if !self.settings.is_slave() || away || shard.log_end() == LogPosition::default() {
             return None;
         }
         let ask = async {
             let rpc = RpcClient::new(Connections::new(self.limits()), Rc::new(NoRequests));
-            let master = replication::find(&self.settings, &rpc).await?;
+            let found = replication::find(&self.settings, &rpc).await;
+            let master = found.inspect_err(|_unknown| self.master_away.store(true, Ordering::Release))?;
             let comparison = Comparison {
                 master: &master,
                 store_id: self.layout.identity().store_id,
@@ -275,7 +280,10 @@ impl Broker {
                 tracing::info!(shard = shard.id().get(), problem, "not compared with the master yet");
                 None
             }
-            Err(_late) => None,
+            Err(_late) => {
+                self.master_away.store(true, Ordering::Release);
+                None
+            }
         }
     }
 

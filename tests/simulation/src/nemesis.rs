@@ -5,6 +5,8 @@ use crate::plan::Plan;
 use crate::recorder::Shared;
 use engine::FlushMode;
 use runtime::sim::{FaultKind, Faults, MILLION, NodeId};
+use std::cell::RefCell;
+use std::collections::BTreeSet;
 use std::time::Duration;
 
 /// How long a process may take to end when it is asked to.
@@ -30,6 +32,8 @@ pub struct Nemesis<'a> {
     recorder: Shared,
     /// What is broken, and until when in virtual nanoseconds.
     broken: Vec<(u64, Mending)>,
+    /// Brokers that may have lost something that they had acknowledged.
+    cut: RefCell<BTreeSet<String>>,
 }
 
 impl<'a> Nemesis<'a> {
@@ -41,6 +45,7 @@ impl<'a> Nemesis<'a> {
             plan,
             recorder: recorder.clone(),
             broken: Vec::new(),
+            cut: RefCell::default(),
         }
     }
 
@@ -90,7 +95,10 @@ impl<'a> Nemesis<'a> {
                 simulation.restart(slave.node);
             }
             if broker.is_lost() {
-                // With its disk.
+                // With its disk. If it had lost the end of its log and gone on, the slave may have the old end still: another history.
+                if self.cut.borrow().contains(&broker.name) {
+                    self.note_loss(broker, u64::MAX);
+                }
                 simulation.kill(broker.node);
                 continue;
             }
@@ -295,6 +303,7 @@ impl<'a> Nemesis<'a> {
 
     /// What was acknowledged within so many nanoseconds before now may be gone.
     fn note_loss(&self, broker: &BrokerNode, window: u64) {
+        self.cut.borrow_mut().insert(broker.name.clone());
         let mut history = self.recorder.history.borrow_mut();
         history.power_cut(&broker.name, self.now(), window);
     }

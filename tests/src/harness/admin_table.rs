@@ -81,6 +81,7 @@ fn fill(text: &str, values: &Values) -> String {
     names.replace_all(text, value).into_owned()
 }
 
+/// A pattern of the table: its begin and end are those of lines.
 fn pattern(text: &str, values: &Values) -> Regex {
     let filled = fill(text, values);
     Regex::new(&format!("(?m){filled}")).unwrap_or_else(|e| panic!("{filled}: {e}"))

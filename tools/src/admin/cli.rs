@@ -23,8 +23,8 @@ const AFTER_HELP: &str = "Examples:
   mqadmin doctor                                what is wrong here, and how to mend it
 
 Apache's names and letters work as they are: `mqadmin commands` lists all of them beside ours, `mqadmin NAME --help` explains one.
-Name servers: -n, else NAMESRV_ADDR, else 127.0.0.1:9876. Every command takes -o table|wide|json|yaml (--output where
--o is a letter of Apache's) and --watch. Exit codes: 0 done, 1 failed, 2 usage.";
+Name servers: -n, else NAMESRV_ADDR, else 127.0.0.1:9876. Every command takes -o table|wide|json|yaml and
+--watch. Exit codes: 0 done, 1 failed, 2 usage.";
 
 /// The whole command line.
 pub(super) fn command_line() -> Command {
@@ -80,7 +80,7 @@ fn one(entry: &Entry, name: &'static str) -> Command {
     }
 }
 
-/// Adds what every command takes; `-o` only where the command has no such letter itself, as Apache's letters come first.
+/// Adds what every command takes; the letter `-o` only where the command has none of its own, as Apache's letters come first.
 fn with_common(command: Command) -> Command {
     let letter_is_taken = command
         .get_arguments()

@@ -1,3 +1,5 @@
+//! Every command of the table: names, words, examples; Apache's letters.
+
 use super::*;
 use std::collections::BTreeSet;
 

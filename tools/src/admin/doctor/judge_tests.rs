@@ -1,3 +1,5 @@
+//! What is judged to be wrong, trouble by trouble.
+
 use super::super::Severity;
 use super::super::look::{NameServer, Said};
 use super::*;

@@ -194,10 +194,8 @@ mod tests {
             lag,
             ..Group::default()
         };
-        let model = Model {
-            groups: vec![group("a", 1), group("b", 9)],
-            ..Model::default()
-        };
+        let mut model = Model::default();
+        model.groups = vec![group("a", 1), group("b", 9)];
         let mut state = State::new(View::Brokers, 2, "");
         press(&mut state, &model, &[KeyCode::Char('3'), KeyCode::Enter]);
         // The one that is furthest behind comes first.
@@ -214,10 +212,8 @@ mod tests {
             name: name.to_owned(),
             ..Topic::default()
         };
-        let model = Model {
-            topics: vec![topic("Orders"), topic("queue")],
-            ..Model::default()
-        };
+        let mut model = Model::default();
+        model.topics = vec![topic("Orders"), topic("queue")];
         let mut state = State::new(View::Topics, 2, "");
         let letters = "/quE"
             .chars()
