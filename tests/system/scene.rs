@@ -1,6 +1,7 @@
 //! Three servers, as docs/cluster.md sets them up: a name server on each, two masters, each one's slave on the other one's host.
 //! With the real Java client and the published mqadmin: a master is killed under load, comes back, and then every broker is
 //! restarted, one after the other; with synchronous masters the slave has all that was acknowledged. Figures are printed.
+#![expect(clippy::print_stdout, reason = "the figures are what it is run for")]
 
 use std::time::{Duration, Instant};
 use tests::harness::{Client, Process};
