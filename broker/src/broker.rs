@@ -208,7 +208,7 @@ impl Broker {
     async fn open_shards(&self, core: &Rc<Core>) -> Result<Vec<Option<Rc<CoreShard>>>, StartError> {
         let mut shards: Vec<Option<Rc<CoreShard>>> = self.map.shards().shards().map(|_shard| None).collect();
         for id in self.map.shards_of(core.index) {
-            let opened: Rc<OnceCell<Rc<CoreShard>>> = Rc::default();
+            let opened: Rc<OnceCell<Weak<CoreShard>>> = Rc::default();
             let hooks = || hooks(&Rc::downgrade(core), &opened, &self.settings);
             let (engine, recovered) = self.open_shard(id, hooks).await?;
             let shard = CoreShard::new(id, engine, self.layout.options().in_memory_distance);
@@ -226,7 +226,7 @@ impl Broker {
             if self.settings.is_slave() {
                 shard_metadata::take_told_offsets(&self.settings, &shard).await;
             }
-            let first = opened.set(Rc::clone(&shard));
+            let first = opened.set(Rc::downgrade(&shard));
             assert!(first.is_ok(), "shard {id} was opened twice");
             if let Some(place) = shards.get_mut(id.index()) {
                 *place = Some(shard);
@@ -338,8 +338,9 @@ async fn run_post(core: Rc<Core>) {
     core.run_post().await;
 }
 
-/// What the engine tells the broker about a shard. The core and the shard are there only after the shard is open.
-fn hooks(core: &Weak<Core>, opened: &Rc<OnceCell<Rc<CoreShard>>>, settings: &Arc<Settings>) -> Hooks {
+/// What the engine tells the broker about a shard. The core and the shard are there only after the shard is open. The engine's
+/// shard holds the hooks and is held by the broker's: a strong handle here would keep both for ever.
+fn hooks(core: &Weak<Core>, opened: &Rc<OnceCell<Weak<CoreShard>>>, settings: &Arc<Settings>) -> Hooks {
     let (commit_core, commit_shard) = (core.clone(), Rc::clone(opened));
     let (written_core, written_shard) = (core.clone(), Rc::clone(opened));
     let (copied_core, copied_shard) = (core.clone(), Rc::clone(opened));
@@ -347,26 +348,30 @@ fn hooks(core: &Weak<Core>, opened: &Rc<OnceCell<Rc<CoreShard>>>, settings: &Arc
     let settings = Arc::clone(settings);
     Hooks {
         on_commit: Box::new(move |commit| {
-            if let (Some(core), Some(shard)) = (commit_core.upgrade(), commit_shard.get()) {
+            if let (Some(core), Some(shard)) = (commit_core.upgrade(), upgraded(&commit_shard)) {
                 shard.on_commit(&core, commit);
             }
         }),
         on_written: Box::new(move |batch| {
-            if let (Some(core), Some(shard)) = (written_core.upgrade(), written_shard.get()) {
+            if let (Some(core), Some(shard)) = (written_core.upgrade(), upgraded(&written_shard)) {
                 shard.on_written(&core, batch);
             }
         }),
         on_copied_metadata: Box::new(move |record| {
-            if let (Some(core), Some(shard)) = (copied_core.upgrade(), copied_shard.get()) {
-                shard_metadata::take_copied(&core, shard, &record);
+            if let (Some(core), Some(shard)) = (copied_core.upgrade(), upgraded(&copied_shard)) {
+                shard_metadata::take_copied(&core, &shard, &record);
             }
         }),
-        snapshot: Box::new(move || match (snapshot_core.upgrade(), snapshot_shard.get()) {
-            (Some(core), Some(shard)) => shard_metadata::snapshot(&core, shard),
+        snapshot: Box::new(move || match (snapshot_core.upgrade(), upgraded(&snapshot_shard)) {
+            (Some(core), Some(shard)) => shard_metadata::snapshot(&core, &shard),
             _ => Vec::new(),
         }),
         tag_hash: Box::new(move |record| delayed_messages::tag_hash_of(&settings, record)),
     }
+}
+
+fn upgraded(opened: &OnceCell<Weak<CoreShard>>) -> Option<Rc<CoreShard>> {
+    opened.get()?.upgrade()
 }
 
 async fn close(core: &Rc<Core>) -> Result<(), StartError> {

@@ -1,7 +1,7 @@
 //! How batches reach the disk: one of two ways, the same for a store's whole life in a process.
 //!
-//! - Buffered: positioned writes into the page cache, from the loop turn itself. What is written outlives the process; a sync
-//!   through the ring makes it durable. Segments are fresh: a write into a part of a recycled one that is not cached would
+//! - Buffered: positioned writes into the page cache, by the core's flusher thread, since a file system that is frozen or whose
+//!   journal is full lets the writer wait. What is written outlives the process; a sync through the ring makes it durable. Segments are fresh: a write into a part of a recycled one that is not cached would
 //!   first read it.
 //! - Direct: past the page cache, by the core's flusher thread. What is written is durable. Segments are pre-written or
 //!   recycled, see [`crate::spare_segments`].
@@ -83,7 +83,7 @@ impl LogWriter {
     /// Writes `parts`, which follow each other, to `position` of the log, within one segment.
     pub(crate) async fn write(&self, segment: &Segment, position: u64, parts: Vec<Bytes>) -> io::Result<()> {
         match self {
-            LogWriter::Buffered => segment.write(position, &parts).await,
+            LogWriter::Buffered => segment.write(position, parts).await,
             LogWriter::Direct(last) => {
                 let begun = last.0.borrow().clone();
                 let begun = if position.is_multiple_of(BLOCK) {

@@ -23,13 +23,16 @@ use std::time::Duration;
 
 const NAME_SERVER: &str = "10.0.0.1:9876";
 const LIMIT: Duration = Duration::from_secs(3);
-const KINDS: [FaultKind; 11] = [
+const KINDS: [FaultKind; 14] = [
     FaultKind::PartialRead,
     FaultKind::PartialWrite,
     FaultKind::NetworkDelay,
+    FaultKind::PacketLoss,
     FaultKind::ConnectionReset,
+    FaultKind::DuplicateConnection,
     FaultKind::HalfOpen,
     FaultKind::Partition,
+    FaultKind::OneWayPartition,
     FaultKind::PowerCut,
     FaultKind::Kill,
     FaultKind::Pause,

@@ -114,7 +114,7 @@ fn unit(service: &Planned, services: &[Planned], program: &Path) -> String {
          NoNewPrivileges=yes\n\
          PrivateTmp=yes\n\
          ProtectSystem=strict\n\
-         ReadWritePaths={folder}\n\
+         ReadWritePaths={}\n\
          \n\
          [Install]\n\
          WantedBy=multi-user.target\n",
@@ -122,6 +122,7 @@ fn unit(service: &Planned, services: &[Planned], program: &Path) -> String {
         quoted(program),
         subcommand(service.kind),
         quoted(&service.configuration_file()),
+        quoted(&service.folder),
     )
 }
 

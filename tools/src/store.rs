@@ -12,6 +12,7 @@ mod intervals;
 mod key_pages;
 pub mod open;
 pub mod quarantine;
+mod read_ahead;
 pub mod repair;
 pub mod scan;
 pub mod stats;

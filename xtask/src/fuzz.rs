@@ -233,7 +233,12 @@ impl Fuzzer {
         }
         let inputs = statistic(&text, "number_of_executed_units");
         let rate = statistic(&text, "average_exec_per_sec");
-        println!("{:<20} {inputs:>10} inputs, {rate:>7} a second", target.name);
+        let slowest = statistic(&text, "slowest_unit_time_sec");
+        let peak = statistic(&text, "peak_rss_mb");
+        println!(
+            "{:<20} {inputs:>10} inputs, {rate:>7} a second, slowest {slowest} s, at most {peak} MiB",
+            target.name
+        );
         Ok(inputs)
     }
 

@@ -216,19 +216,27 @@ impl<'a> Nemesis<'a> {
             let by = i64::try_from(simulation.draw(2 * hour)).unwrap_or(0) - 3_600_000;
             simulation.shift_wall_clock(node, by);
         }
-        if self.rolls(faults, FaultKind::Partition) {
-            let nodes = self.cluster.nodes();
-            let place = simulation.draw(u64::try_from(nodes.len()).unwrap_or(1));
-            let other = nodes[usize::try_from(place).unwrap_or(0)];
-            if other != node {
-                match simulation.draw(3) {
-                    0 => simulation.partition_one_way(node, other),
-                    1 => simulation.partition_one_way(other, node),
-                    _ => simulation.partition(node, other),
-                }
-                self.later(Mending::Heal(node, other));
+        for kind in [FaultKind::Partition, FaultKind::OneWayPartition] {
+            if self.rolls(faults, kind) {
+                self.cut_off(node, kind);
             }
         }
+    }
+
+    /// Cuts a machine off from another one.
+    fn cut_off(&mut self, node: NodeId, kind: FaultKind) {
+        let (simulation, nodes) = (&self.cluster.simulation, self.cluster.nodes());
+        let place = simulation.draw(u64::try_from(nodes.len()).unwrap_or(1));
+        let other = nodes[usize::try_from(place).unwrap_or(0)];
+        if other == node {
+            return;
+        }
+        match (kind, simulation.draw(2)) {
+            (FaultKind::Partition, _) => simulation.partition(node, other),
+            (_, 0) => simulation.partition_one_way(node, other),
+            (_, _) => simulation.partition_one_way(other, node),
+        }
+        self.later(Mending::Heal(node, other));
     }
 
     fn later(&mut self, mending: Mending) {

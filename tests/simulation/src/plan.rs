@@ -34,13 +34,16 @@ impl Default for Options {
 pub const CANARY_EVERY: u64 = 50;
 
 /// Kinds that any machine of the cluster may meet.
-const ANYWHERE: [FaultKind; 8] = [
+const ANYWHERE: [FaultKind; 11] = [
     FaultKind::PartialRead,
     FaultKind::PartialWrite,
     FaultKind::NetworkDelay,
+    FaultKind::PacketLoss,
     FaultKind::ConnectionReset,
+    FaultKind::DuplicateConnection,
     FaultKind::HalfOpen,
     FaultKind::Partition,
+    FaultKind::OneWayPartition,
     FaultKind::Pause,
     FaultKind::ClockJump,
 ];

@@ -92,8 +92,7 @@ impl RecordWalk {
     /// # Errors
     /// The directory cannot be listed.
     pub fn has_more(&mut self) -> Result<bool, Error> {
-        self.window.forget();
-        self.window.log.refresh()?;
+        self.look_anew()?;
         Ok(self.window.log.has(self.position) && self.look(self.position).is_ok())
     }
 
@@ -207,16 +206,24 @@ impl RecordWalk {
         if self.is_open && self.waits < SETTLE_WAITS_MAX && !self.is_blank(from) {
             self.waits += 1;
             std::thread::sleep(SETTLE_TIME);
-            self.window.forget();
-            self.window.log.refresh()?;
+            self.look_anew()?;
             return Ok(None);
         }
         let (next, last_used) = self.find_record(from + 1);
-        self.window.forget();
+        // What follows was read after this was: a broker may have written both meanwhile, in this order.
+        self.look_anew()?;
+        if self.is_open && self.window.log.has(from) && self.look(from).is_ok() {
+            return Ok(None);
+        }
         match next {
             Some(next) => Ok(Some(self.damage(next, reason))),
             None => Ok(Some(self.end(last_used.saturating_sub(from)))),
         }
+    }
+
+    fn look_anew(&mut self) -> Result<(), Error> {
+        self.window.forget();
+        self.window.log.refresh()
     }
 
     /// Whether nothing was written there yet.

@@ -6,8 +6,9 @@ use protocol::model::ShardId;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::Arc;
 
 /// Why a store cannot be looked at.
 #[derive(Debug, thiserror::Error)]
@@ -178,7 +179,7 @@ pub struct LogFiles {
     segment_size: u64,
     /// First position of each segment, and the directory that it is in.
     bases: BTreeMap<u64, usize>,
-    open: Option<(u64, File)>,
+    open: Option<(u64, Arc<File>)>,
 }
 
 impl LogFiles {
@@ -273,17 +274,34 @@ impl LogFiles {
     pub fn read(&mut self, position: u64, size: usize, into: &mut Vec<u8>) -> io::Result<()> {
         into.clear();
         let base = self.base_of(position);
-        let file = match self.open.take() {
-            Some((open, file)) if open == base => file,
-            _ => match self.open_segment(position)? {
-                Some(file) => file,
-                None => return Ok(()),
-            },
+        let Some(file) = self.segment(position)? else {
+            return Ok(());
         };
         let rest = usize::try_from(self.end_of(position) - position).unwrap_or(usize::MAX);
-        let done = read_at(&file, position - base, size.min(rest), into);
-        self.open = Some((base, file));
-        done
+        read_at(&file, position - base, size.min(rest), into)
+    }
+
+    /// The open file of the segment that a position lies in, if it is there. The last one opened stays open.
+    fn segment(&mut self, position: u64) -> io::Result<Option<Arc<File>>> {
+        let base = self.base_of(position);
+        if let Some((_, file)) = self.open.as_ref().filter(|(open, _)| *open == base) {
+            return Ok(Some(Arc::clone(file)));
+        }
+        let file = self.open_segment(position)?.map(Arc::new);
+        self.open = file.clone().map(|file| (base, file));
+        Ok(file)
+    }
+
+    /// The file of the segment that a position lies in, opened for reading past the page cache: a scan of a log that is larger than the
+    /// memory leaves to others what they have in there. Not the last two, which a broker may be writing to through the page cache, nor
+    /// where the file system does not know such reads.
+    #[must_use]
+    pub fn open_direct(&self, position: u64) -> Option<File> {
+        let base = self.base_of(position);
+        self.bases.range(base..).nth(2)?;
+        let flags = rustix::fs::OFlags::DIRECT.bits().cast_signed();
+        let mut options = std::fs::OpenOptions::new();
+        options.read(true).custom_flags(flags).open(self.path_of(base)?).ok()
     }
 
     fn open_segment(&self, position: u64) -> io::Result<Option<File>> {

@@ -7,6 +7,9 @@ use protocol::model::ShardId;
 use std::fs::File;
 use std::path::{Path, PathBuf};
 
+/// Pages read at once.
+const PAGES_AT_ONCE: usize = 256;
+
 /// Checks all pages; what is wrong goes to `findings`. Returns how many pages there are.
 ///
 /// # Errors
@@ -46,25 +49,26 @@ fn still_named(manifest: &Path, shard: ShardId, sequence: u64) -> Result<bool, E
 /// The number of pages, or the first thing that is wrong.
 fn check_run(path: &Path, shard: ShardId, sequence: u64) -> Result<u32, String> {
     let file = File::open(path).map_err(|error| error.to_string())?;
-    let (mut page, mut pages, mut number) = (Vec::new(), 1, 0);
+    let (mut chunk, mut pages, mut number) = (Vec::new(), 1, 0);
     while number < pages {
-        let read = read_at(
-            &file,
-            u64::from(number) * KEY_PAGE_SIZE as u64,
-            KEY_PAGE_SIZE,
-            &mut page,
-        );
+        let at = u64::from(number) * KEY_PAGE_SIZE as u64;
+        let read = read_at(&file, at, PAGES_AT_ONCE * KEY_PAGE_SIZE, &mut chunk);
         read.map_err(|error| format!("page {number} cannot be read: {error}"))?;
-        if page.len() < KEY_PAGE_SIZE {
+        if chunk.len() < KEY_PAGE_SIZE {
             return Err(format!("it is cut off at page {number} of {pages}"));
         }
-        if !key_page_is_sound(sequence, number, &page) {
-            return Err(format!("page {number} is damaged: its checksum does not match"));
+        for page in chunk.chunks_exact(KEY_PAGE_SIZE) {
+            if !key_page_is_sound(sequence, number, page) {
+                return Err(format!("page {number} is damaged: its checksum does not match"));
+            }
+            if number == 0 {
+                pages = key_run_pages(page, shard.get(), sequence).ok_or("its head is of another run")?;
+            }
+            number += 1;
+            if number == pages {
+                break;
+            }
         }
-        if number == 0 {
-            pages = key_run_pages(&page, shard.get(), sequence).ok_or("its head is of another run")?;
-        }
-        number += 1;
     }
     Ok(pages)
 }

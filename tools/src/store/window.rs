@@ -1,6 +1,9 @@
 //! A window on a log: what was read of it at once, in large pieces, so that memory does not grow with the log.
 
 use super::files::LogFiles;
+use super::read_ahead::{ALIGNMENT, Piece, ReadAhead};
+use std::fs::File;
+use std::sync::Arc;
 
 /// Bytes read at once.
 pub const WINDOW_SIZE: usize = 4 << 20;
@@ -12,8 +15,11 @@ pub const SECTOR_SIZE: u64 = 4096;
 pub struct Window {
     /// The log.
     pub log: LogFiles,
-    content: Vec<u8>,
+    content: Piece,
     position: u64,
+    ahead: Option<ReadAhead>,
+    /// The segment that is read ahead, opened for that.
+    direct: Option<(u64, Arc<File>)>,
 }
 
 impl Window {
@@ -22,20 +28,25 @@ impl Window {
     pub fn new(log: LogFiles) -> Window {
         Window {
             log,
-            content: Vec::new(),
+            content: Piece::default(),
             position: 0,
+            ahead: None,
+            direct: None,
         }
     }
 
     /// What was read last.
     #[must_use]
     pub fn content(&self) -> &[u8] {
-        &self.content
+        self.content.content()
     }
 
     /// What was read is read again when it is wanted again.
     pub fn forget(&mut self) {
         self.content.clear();
+        if let Some(ahead) = &mut self.ahead {
+            ahead.forget();
+        }
     }
 
     /// `size` bytes at `position`.
@@ -50,11 +61,11 @@ impl Window {
             }
         }
         let from = usize::try_from(position - self.position).unwrap_or(usize::MAX);
-        Ok(self.content.get(from..from.saturating_add(size)).unwrap_or_default())
+        Ok(self.content().get(from..from.saturating_add(size)).unwrap_or_default())
     }
 
     fn holds(&self, position: u64, size: usize) -> bool {
-        let end = self.position + self.content.len() as u64;
+        let end = self.position + self.content().len() as u64;
         position >= self.position && position.saturating_add(size as u64) <= end
     }
 
@@ -63,9 +74,24 @@ impl Window {
     /// # Errors
     /// Not even the first byte can be read.
     pub fn fill(&mut self, position: u64, size: usize) -> Result<(), String> {
+        if size == WINDOW_SIZE && self.go_on(position) {
+            return Ok(());
+        }
         self.position = position;
-        match self.log.read(position, size, &mut self.content) {
-            Ok(()) => Ok(()),
+        // Up to an aligned place, so that what is read ahead can follow.
+        let unaligned = position % ALIGNMENT as u64;
+        let wanted = size + usize::try_from((ALIGNMENT as u64 - unaligned) % ALIGNMENT as u64).unwrap_or(0);
+        let wanted = if size == WINDOW_SIZE { wanted } else { size };
+        let mut bytes = self.content.take();
+        let read = self.log.read(position, wanted, &mut bytes);
+        self.content.replace(bytes);
+        match read {
+            Ok(()) => {
+                if size == WINDOW_SIZE {
+                    self.read_ahead();
+                }
+                Ok(())
+            }
             // One bad sector fails the whole read; what is before it may be all that is wanted.
             Err(error) => match self.read_sectors(position, size) {
                 0 => Err(format!("the log cannot be read at {position}: {error}")),
@@ -87,8 +113,48 @@ impl Window {
             }
             at = next;
         }
-        self.content = all;
-        self.content.len()
+        self.content.replace(all);
+        self.content().len()
+    }
+
+    /// Takes what was read ahead, if it follows what is there and `position` lies in that or at its end.
+    fn go_on(&mut self, position: u64) -> bool {
+        let end = self.position + self.content().len() as u64;
+        let (Some(ahead), true) = (&mut self.ahead, (self.position..=end).contains(&position)) else {
+            return false;
+        };
+        let tail = usize::try_from(position - self.position).unwrap_or(usize::MAX);
+        let Some(mut next) = ahead.take(end) else { return false };
+        if !next.prepend(self.content.content().get(tail..).unwrap_or_default()) {
+            ahead.give_back(next);
+            return false;
+        }
+        let before = std::mem::replace(&mut self.content, next);
+        ahead.give_back(before);
+        self.position = position;
+        self.read_ahead();
+        true
+    }
+
+    /// Has what follows read by another thread.
+    fn read_ahead(&mut self) {
+        let next = self.position + self.content().len() as u64;
+        let base = self.log.base_of(next);
+        if !next.is_multiple_of(ALIGNMENT as u64) || self.content().is_empty() || !self.log.has(next) {
+            return;
+        }
+        if self.direct.as_ref().is_none_or(|(open, _)| *open != base) {
+            self.direct = self.log.open_direct(base).map(|file| (base, Arc::new(file)));
+        }
+        let Some((_, file)) = &self.direct else { return };
+        let file = Arc::clone(file);
+        if self.ahead.is_none() {
+            self.ahead = ReadAhead::start().ok();
+        }
+        if let Some(ahead) = &mut self.ahead {
+            let rest = usize::try_from(self.log.end_of(next) - next).unwrap_or(usize::MAX);
+            ahead.request(file, next, next - base, WINDOW_SIZE.min(rest));
+        }
     }
 }
 
@@ -104,4 +170,39 @@ pub fn last_not_zero(bytes: &[u8]) -> Option<usize> {
         end = start;
     }
     bytes.get(..end)?.iter().rposition(|byte| *byte != 0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_is_read_ahead_joins_what_was_read_before() {
+        const SEGMENT_SIZE: u64 = 12 << 20;
+        let directory = tempfile::tempdir().unwrap();
+        let words = (0..SEGMENT_SIZE).step_by(8).flat_map(u64::to_be_bytes);
+        std::fs::write(directory.path().join(format!("{:020}", 0)), words.collect::<Vec<u8>>()).unwrap();
+        for base in [SEGMENT_SIZE, 2 * SEGMENT_SIZE] {
+            let file = File::create(directory.path().join(format!("{base:020}"))).unwrap();
+            file.set_len(SEGMENT_SIZE).unwrap();
+        }
+        let log = LogFiles::find(vec![directory.path().to_owned()], SEGMENT_SIZE).unwrap();
+        let can_be_direct = log.open_direct(0).is_some();
+        let mut window = Window::new(log);
+        // Of no size that divides a piece, and one that no headroom holds.
+        for size in [3000_usize, 1_000_000] {
+            for position in (0..SEGMENT_SIZE - size as u64).step_by(size) {
+                let bytes = window.bytes(position, size).unwrap();
+                assert_eq!(bytes.len(), size);
+                assert_eq!(bytes[..8], position.to_be_bytes(), "at {position}");
+                let last = position + size as u64 - 8;
+                assert_eq!(bytes[size - 8..], last.to_be_bytes(), "at {last}");
+            }
+        }
+        assert_eq!(window.ahead.is_some(), can_be_direct);
+        // A place far away, and back.
+        for position in [8_u64 << 20, 80, 11 << 20] {
+            assert_eq!(window.bytes(position, 8).unwrap(), position.to_be_bytes());
+        }
+    }
 }

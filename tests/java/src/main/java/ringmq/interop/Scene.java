@@ -7,7 +7,6 @@ import java.util.ArrayList;
 import java.util.HashMap;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.atomic.AtomicLong;
 import org.apache.rocketmq.client.consumer.DefaultMQPushConsumer;
@@ -32,7 +31,8 @@ public final class Scene {
 
     private final Map<String, String> options;
     private final String topic;
-    private final Set<String> acknowledged = ConcurrentHashMap.newKeySet();
+    /** With the broker that has it. */
+    private final Map<String, String> acknowledged = new ConcurrentHashMap<>();
     private final Map<String, Integer> consumed = new ConcurrentHashMap<>();
     private final Map<String, AtomicLong> sentTo = new ConcurrentHashMap<>();
     private final Map<String, AtomicLong> consumedOf = new ConcurrentHashMap<>();
@@ -99,10 +99,9 @@ public final class Scene {
             thread.join();
         }
         long end = System.currentTimeMillis() + CONSUME_LIMIT_MS;
-        while (System.currentTimeMillis() < end && !consumed.keySet().containsAll(acknowledged)) {
+        while (System.currentTimeMillis() < end && !consumed.keySet().containsAll(acknowledged.keySet())) {
             Thread.sleep(50);
         }
-        failures.forEach((reason, count) -> System.out.println("FAILURE " + count + " x " + reason));
         System.out.println("RESULT " + figures());
         producer.shutdown();
         consumer.shutdown();
@@ -143,12 +142,14 @@ public final class Scene {
             long begin = System.nanoTime();
             try {
                 SendResult result = producer.send(new Message(topic, body.getBytes(StandardCharsets.UTF_8)));
-                if (result.getSendStatus() != SendStatus.SEND_OK) {
-                    // Stored at the master; a slave has not said that it has it. A client takes that for sent.
+                String broker = result.getMessageQueue().getBrokerName();
+                if (result.getSendStatus() == SendStatus.SEND_OK) {
+                    acknowledged.put(body, broker);
+                } else {
+                    // Stored at the master, and no slave has said that it has it.
                     notOk.incrementAndGet();
                 }
-                acknowledged.add(body);
-                count(sentTo, result.getMessageQueue().getBrokerName());
+                count(sentTo, broker);
                 Thread.sleep(gap);
             } catch (InterruptedException e) {
                 return;
@@ -169,11 +170,16 @@ public final class Scene {
         return count == null ? 0 : count.get();
     }
 
+    private long missing(String broker) {
+        return acknowledged.entrySet().stream()
+            .filter(sent -> sent.getValue().startsWith(broker) && !consumed.containsKey(sent.getKey()))
+            .count();
+    }
+
     private String figures() {
-        long lost = acknowledged.stream().filter(body -> !consumed.containsKey(body)).count();
         long twice = consumed.values().stream().mapToLong(count -> count - 1).sum();
         return "acknowledged=" + acknowledged.size() + " failed=" + failed + " not_ok=" + notOk + " sent_a=" + of(sentTo, "broker-a")
             + " sent_b=" + of(sentTo, "broker-b") + " consumed_a=" + of(consumedOf, "broker-a") + " consumed_b=" + of(consumedOf, "broker-b")
-            + " missing=" + lost + " twice=" + twice + " back=" + back + " slowest_ms=" + slowestMs;
+            + " missing=" + missing("") + " missing_a=" + missing("broker-a") + " twice=" + twice + " back=" + back + " slowest_ms=" + slowestMs + " failures=" + failures;
     }
 }
