@@ -1,6 +1,6 @@
 //! What a configuration means for the engine and the event loops.
 
-use crate::config::{BrokerConfig, FlushDiskType, IoPathChoice, WritePathChoice};
+use crate::config::{BrokerConfig, BrokerRole, FlushDiskType, IoPathChoice, WritePathChoice};
 use engine::{FlushMode, Retention, StoreOptions, TransferLimit, WritePath};
 use runtime::core::CoreOptions;
 use runtime::probe::{IoPath, Refusal};
@@ -52,6 +52,7 @@ pub fn store_options(config: &BrokerConfig, cores: usize) -> StoreOptions {
             WritePathChoice::Buffered => WritePath::Buffered,
             WritePathChoice::Direct => WritePath::Direct,
         },
+        copies: config.broker_role == BrokerRole::Slave,
         flush_interval: Duration::from_millis(config.flush_interval_commit_log_ms),
         retention: retention(config),
         tail_cache_bytes: config.tail_cache_bytes,

@@ -2,7 +2,7 @@
 //! `checkpoint.previous`. Everything it promises was made durable before it is written.
 //!
 //! ```text
-//! magic u32 | CRC-32 of the rest u32 | format u8 | shard u8 | flags u16 (1: closed in good order)
+//! magic u32 | CRC-32 of the rest u32 | format u8 | shard u8 | flags u16 (1: closed in good order; 2: it copies another log)
 //! store id u64 | epoch u32 | CRC of the seal before `start` u32 | start u64 | synced u64 | end u64 | snapshot position u64
 //! newest record's store time ms i64 | unsynced bytes at most u64
 //! boot id: length u16, bytes | damaged ranges: count u32, each from u64, to u64, reason: length u16, bytes
@@ -25,12 +25,15 @@ use std::path::{Path, PathBuf};
 const MAGIC: u32 = u32::from_be_bytes(*b"RQcp");
 const FORMAT: u8 = 1;
 const FLAG_CLEAN: u16 = 1;
+const FLAG_COPIES: u16 = 2;
 
 /// What a checkpoint file says.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
 pub(crate) struct Checkpoint {
     pub(crate) shard: u8,
     pub(crate) clean: bool,
+    /// What was written since is another log's: its seals say what was durable there, not here.
+    pub(crate) copies: bool,
     pub(crate) store_id: u64,
     pub(crate) epoch: u32,
     pub(crate) start_crc: u32,
@@ -86,7 +89,8 @@ impl Checkpoint {
         let mut out = Vec::new();
         out.put_u8(FORMAT);
         out.put_u8(self.shard);
-        out.put_u16(if self.clean { FLAG_CLEAN } else { 0 });
+        let clean = if self.clean { FLAG_CLEAN } else { 0 };
+        out.put_u16(if self.copies { clean | FLAG_COPIES } else { clean });
         out.put_u64(self.store_id);
         out.put_u32(self.epoch);
         out.put_u32(self.start_crc);
@@ -120,9 +124,12 @@ impl Checkpoint {
         if reader.u8()? != FORMAT {
             return None;
         }
+        let shard = reader.u8()?;
+        let flags = reader.u16()?;
         let mut checkpoint = Checkpoint {
-            shard: reader.u8()?,
-            clean: reader.u16()? & FLAG_CLEAN != 0,
+            shard,
+            clean: flags & FLAG_CLEAN != 0,
+            copies: flags & FLAG_COPIES != 0,
             store_id: reader.u64()?,
             epoch: reader.u32()?,
             start_crc: reader.u32()?,
@@ -234,6 +241,7 @@ mod tests {
         Checkpoint {
             shard: 3,
             clean: true,
+            copies: true,
             store_id: 4,
             epoch: 5,
             start_crc: 6,

@@ -108,6 +108,8 @@ pub struct StoreOptions {
     pub segment_size: u64,
     /// The store that this one is a copy of: a new one is made like it, one that exists must be one already.
     pub copy_of: Option<StoreIdentity>,
+    /// What is written from now on is copied from another log: its seals say what was durable there, not here.
+    pub copies: bool,
     /// When a message counts as stored.
     pub flush: FlushMode,
     /// How it gets to the disk.
@@ -161,6 +163,7 @@ impl StoreOptions {
             shards,
             segment_size: 1 << 30,
             copy_of: None,
+            copies: false,
             flush: FlushMode::Async,
             write_path: WritePath::Auto,
             flush_interval: Duration::from_millis(500),

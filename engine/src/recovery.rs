@@ -154,6 +154,7 @@ pub(crate) async fn open_shard(
 
     // From here on the log grows: a checkpoint that says that it ends must not be found again.
     checkpoint.clean = false;
+    checkpoint.copies = layout.options().copies;
     checkpoint.boot_id = boot_id;
     checkpoint.metadata.clone_from(&found.metadata);
     checkpoint.snapshot_position = end.end;
@@ -267,6 +268,8 @@ struct LogEnd {
     start_crc: u32,
     /// Everything below is known to be durable.
     synced: u64,
+    /// It was copied from another log, whose disk the seals speak of.
+    copied: bool,
     unsynced: Unsynced,
     /// Behind the last byte that an unfinished write has left.
     last_used: u64,
@@ -305,7 +308,9 @@ async fn find_end(
         let reason = match walk.batch(end.end, previous).await {
             Ok(batch) => {
                 end.boundaries.push_back((end.end, batch.seal.previous));
-                end.synced = end.synced.max(batch.seal.synced_to);
+                if !end.copied {
+                    end.synced = end.synced.max(batch.seal.synced_to);
+                }
                 end.unsynced.push(log, &batch, end.synced).await?;
                 end.newest_ms = Some(batch.seal.wall_clock_ms);
                 end.end = batch.next;
@@ -356,13 +361,15 @@ async fn is_rot(walk: &mut LogWalk<'_>, log: &SegmentedLog, end: &mut LogEnd, re
     if log.get(from).is_none() && walk.next_seal(from).await.is_some() {
         return true;
     }
-    let mut later_synced_to = 0;
+    let (mut later_synced_to, copied) = (0, end.copied);
     // Of the log itself: the batch that was begun, and batches behind it.
     let mut own_end = walk.reached;
     let visit = |seal: &Seal| {
-        later_synced_to = seal.synced_to;
+        // What is durable where it was copied from says nothing of this disk.
+        let synced_to = if copied { 0 } else { seal.synced_to };
+        later_synced_to = synced_to;
         own_end = own_end.max(seal.end());
-        seal.synced_to > from
+        synced_to > from
     };
     let last_used = walk.scan_seals(from, from.saturating_add(reach), visit).await;
     // A recycled segment is full of what it held before, which may stay: it is not where it says it is.
@@ -413,6 +420,7 @@ fn begin(log: &SegmentedLog, checkpoint: Option<&Checkpoint>, found: &mut Recove
         start,
         start_crc: checkpoint.map_or(0, |checkpoint| checkpoint.start_crc),
         synced: synced.max(start),
+        copied: checkpoint.is_some_and(|checkpoint| checkpoint.copies),
         unsynced: Unsynced::default(),
         last_used: start,
         newest_ms: checkpoint.map(|checkpoint| checkpoint.newest_ms),
