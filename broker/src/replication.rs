@@ -8,9 +8,12 @@
 //! Metadata travels in the same logs. A slave whose log begins later than its master's first segment, since that is gone, gets what the
 //! older ones said as records of its own before the first batch.
 
+pub mod agree;
 pub mod follower;
+pub mod followers;
 mod join;
 pub mod leader;
+pub mod slave_waits;
 mod wire;
 
-pub use join::{configured, join};
+pub use join::{configured, find, join};

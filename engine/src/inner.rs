@@ -215,6 +215,7 @@ impl Inner {
         for batch in batches {
             (self.hooks.on_commit)(&Commit {
                 batch: batch.id,
+                end: batch.end,
                 result: Err(&error),
                 arrivals: &[],
             });
@@ -246,6 +247,7 @@ impl Inner {
         }
         (self.hooks.on_commit)(&Commit {
             batch: batch.id,
+            end: batch.end,
             result: Ok(()),
             arrivals: &batch.arrivals,
         });

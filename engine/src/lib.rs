@@ -9,6 +9,7 @@ mod checkpoint;
 mod cold;
 pub mod consume_queue;
 mod control_record;
+mod cut;
 mod error;
 mod index_file;
 mod inner;
@@ -41,6 +42,7 @@ mod verified;
 mod writer;
 
 pub use consume_queue::{Entry, QueueSlot};
+pub use cut::{CutLog, cut_log};
 pub use error::{AppendError, Error, FenceReason, ReadError};
 pub use index_file::IndexError;
 pub use message::{

@@ -96,18 +96,28 @@ fn serve(settings: Settings, config_file: Option<PathBuf>) -> ExitCode {
         .with_max_level(tracing::Level::INFO)
         .with_ansi(false)
         .init();
+    if let Err(error) = runtime::machine::raise_open_files() {
+        tracing::warn!(%error, "cannot have more files open than at the start");
+    }
     let ran = runtime::core::run_here(&BLOCKING, async {
+        // Listened for while the server starts: who hears that it serves may stop it at once.
+        let terminated = runtime::spawn(runtime::signal::terminated());
         let server = NameServer::start(settings, config_file, |name| std::env::var(name).ok())
             .await
             .map_err(|error| error.to_string())?;
+        // It has been asked at least once then, and its handlers are there.
+        runtime::yield_now().await;
         say(&format!(
             "The Name Server boot success. serializeType=JSON, address {}\n",
             server.address()
         ));
-        let signal = runtime::signal::terminated()
-            .await
-            .map_err(|error| format!("cannot wait for signals: {error}"))?;
+        runtime::service_manager::ready(&format!("serves at {}", server.address()));
+        let signal = match terminated.await {
+            Some(signal) => signal.map_err(|error| format!("cannot wait for signals: {error}"))?,
+            None => return Err("nobody waits for signals any more".to_owned()),
+        };
         tracing::info!(signal, "the name server stops");
+        runtime::service_manager::stopping();
         server.stop().await;
         Ok::<(), String>(())
     });

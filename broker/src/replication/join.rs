@@ -2,7 +2,7 @@
 
 use crate::config::BrokerConfig;
 use crate::registration;
-use crate::replication::wire::{Answer, Hello, Line, Verdict};
+use crate::replication::wire::{Answer, Hello, Line, Purpose, Verdict};
 use crate::settings::Settings;
 use engine::{LogPosition, StoreIdentity};
 use remoting::{Connections, Limits, NoRequests, RpcClient};
@@ -45,7 +45,11 @@ pub async fn join(settings: &Settings) -> Result<StoreIdentity, String> {
     }
 }
 
-async fn find(settings: &Settings, rpc: &RpcClient) -> Result<String, String> {
+/// Where the master's HA port is, by the configuration or by what name servers say now.
+///
+/// # Errors
+/// Why nobody knows.
+pub async fn find(settings: &Settings, rpc: &RpcClient) -> Result<String, String> {
     if let Some(address) = configured(&settings.config) {
         return Ok(address);
     }
@@ -68,7 +72,7 @@ pub fn configured(config: &BrokerConfig) -> Option<String> {
 async fn describe(address: &str) -> io::Result<StoreIdentity> {
     let mut line = connect(address).await?;
     let hello = Hello {
-        describe: true,
+        purpose: Purpose::Describe,
         shard: 0,
         store_id: 0,
         end: LogPosition::default(),
@@ -77,7 +81,7 @@ async fn describe(address: &str) -> io::Result<StoreIdentity> {
     let answer = greet(&mut line, &hello).await?;
     match answer.verdict {
         Verdict::Welcome => Ok(answer.store),
-        Verdict::Refused => Err(io::Error::other(answer.remark)),
+        Verdict::Refused | Verdict::Diverged => Err(io::Error::other(answer.remark)),
     }
 }
 

@@ -1,16 +1,20 @@
 //! Apache's ways of writing a command line, brought into the form that the parser here knows: command names in any case, and
-//! long options with a single dash, as its commons-cli takes them.
+//! long options with a single dash, as its commons-cli takes them. And ours: `-o json` means the output also where `-o` is a letter
+//! of Apache's, whose values are never called so.
 
 use clap::Command;
 use std::ffi::OsString;
 
+/// Values of `--output`.
+const FORMATS: [&str; 4] = ["table", "wide", "json", "yaml"];
+
 /// Arguments as `command` knows them; the first is the program's name.
 pub(super) fn normalize(command: &Command, arguments: impl IntoIterator<Item = OsString>) -> Vec<OsString> {
-    let mut arguments = arguments.into_iter();
+    let mut arguments = arguments.into_iter().peekable();
     let mut known: Vec<OsString> = arguments.next().into_iter().collect();
     let mut current = command;
     let mut options_only = false;
-    for argument in arguments {
+    while let Some(argument) = arguments.next() {
         let Some(text) = argument.to_str() else {
             known.push(argument);
             continue;
@@ -19,6 +23,12 @@ pub(super) fn normalize(command: &Command, arguments: impl IntoIterator<Item = O
         if !options_only && let Some(found) = find_command(current, text) {
             known.push(found.get_name().into());
             current = found;
+        } else if text == "-o"
+            && arguments
+                .peek()
+                .is_some_and(|next| FORMATS.iter().any(|format| next == format))
+        {
+            known.push("--output".into());
         } else if let Some(long) = long_option(current, text) {
             known.push(long.into());
         } else {
@@ -68,6 +78,13 @@ mod tests {
         assert_eq!(normalized(&["mqadmin", "updateTopic", "--topic", "T"]), expected);
         let expected = ["mqadmin", "topic", "create", "--topic=T"];
         assert_eq!(normalized(&["mqadmin", "Topic", "Create", "-topic=T"]), expected);
+    }
+
+    #[test]
+    fn the_letter_for_the_output_is_known_by_its_value() {
+        let given = ["mqadmin", "updateTopic", "-o", "json", "-o", "true"];
+        let expected = ["mqadmin", "updateTopic", "--output", "json", "-o", "true"];
+        assert_eq!(normalized(&given), expected);
     }
 
     #[test]

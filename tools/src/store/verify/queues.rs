@@ -6,7 +6,7 @@ use super::super::findings::Part;
 use super::super::intervals::Intervals;
 use super::super::walk::{DamagedRange, LogWalk};
 use super::{Queues, Stopped, Verify, queue_mut};
-use engine::inspect::{Manifest, PAGE_SIZE, Page, PageRun, RecordKind, RunContent, decode_directory, page_is_blank};
+use engine::inspect::{Manifest, PAGE_SIZE, Page, PageRun, RecordKind, RunContent, decode_directory};
 use engine::{Entry, tag_hash_of};
 use protocol::message::record::RecordView;
 use protocol::model::names::SCHEDULE_TOPIC;
@@ -135,7 +135,6 @@ impl Verify<'_> {
                     .get(start..(start + PAGE_SIZE).min(chunk.len()))
                     .unwrap_or_default();
                 match Page::check(page, number, self.shard.get()) {
-                    Ok(_) if page_is_blank(page) => {}
                     Ok(page) => visit(self, number, page)?,
                     Err(_) if !tell => {}
                     Err(reason) => {
