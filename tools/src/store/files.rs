@@ -36,7 +36,7 @@ pub enum Error {
         directory: PathBuf,
     },
     /// A store of Apache's is to be changed.
-    #[error("{} is a store of Apache RocketMQ, which is never written to; mqstore import makes one of RingMQ of it", directory.display())]
+    #[error("{} is a store of Apache RocketMQ, which is never written to; repair works on stores of RingMQ alone", directory.display())]
     NotOurs {
         /// The directory.
         directory: PathBuf,
