@@ -12,7 +12,7 @@ use crate::dispatch::Service;
 use crate::handlers::pull;
 use crate::registration;
 use crate::replicas::Replicas;
-use crate::replication::{follower, leader};
+use crate::replication::{apache, follower, leader};
 use crate::settings::Settings;
 use crate::shard::CoreShard;
 use crate::shard_metadata;
@@ -80,12 +80,35 @@ pub struct Broker {
     ready: Notify,
     /// Whether any shard's log holds anything.
     has_history: AtomicBool,
+    origin: Origin,
+}
+
+/// Where a broker's messages come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// From clients: it is a master.
+    Clients,
+    /// From the log of its master.
+    Master,
+    /// From an Apache master, whose place it is to take.
+    ApacheMaster,
 }
 
 impl Broker {
     /// A broker on a store that has been prepared, to run on `cores` cores.
     #[must_use]
     pub fn new(settings: Settings, layout: StoreLayout, cores: usize) -> Arc<Broker> {
+        let origin = if settings.is_slave() {
+            Origin::Master
+        } else {
+            Origin::Clients
+        };
+        Broker::with_origin(settings, layout, cores, origin)
+    }
+
+    /// The same, of a slave whose master may be Apache's.
+    #[must_use]
+    pub fn with_origin(settings: Settings, layout: StoreLayout, cores: usize, origin: Origin) -> Arc<Broker> {
         let map = ShardMap::new(layout.shards(), cores);
         Arc::new(Broker {
             settings: Arc::new(settings),
@@ -98,6 +121,7 @@ impl Broker {
             stop: Notify::new(),
             ready: Notify::new(),
             has_history: AtomicBool::new(false),
+            origin,
         })
     }
 
@@ -157,11 +181,24 @@ impl Broker {
     /// A slave copies its master; a master lets slaves in, delivers what is due, and keeps what its consumers say.
     fn start_role(&self, core: &Rc<Core>) -> Result<(), StartError> {
         let store = self.layout.identity();
-        if self.settings.is_slave() {
-            for shard in core.own_shards() {
-                runtime::spawn(follower::follow(Rc::clone(core), Rc::clone(shard), store.store_id));
+        match self.origin {
+            Origin::Master => {
+                for shard in core.own_shards() {
+                    runtime::spawn(follower::follow(Rc::clone(core), Rc::clone(shard), store.store_id));
+                }
+                return Ok(());
             }
-            return Ok(());
+            Origin::ApacheMaster => {
+                for shard in core.own_shards() {
+                    runtime::spawn(Rc::clone(shard).keep_consumer_offsets());
+                }
+                if let Some(control) = core.control() {
+                    runtime::spawn(apache::copy::follow(Rc::clone(core)));
+                    runtime::spawn(apache::tables::keep(Rc::clone(core), Rc::clone(control)));
+                }
+                return Ok(());
+            }
+            Origin::Clients => {}
         }
         let config = &self.settings.config;
         let listener = bind(&config.bind_address, config.ha_listen_port)?;
@@ -195,8 +232,10 @@ impl Broker {
             if recovered.end > 0 || !recovered.metadata.is_empty() {
                 self.has_history.store(true, Ordering::Release);
             }
-            if self.settings.is_slave() {
-                shard.engine.follow();
+            match self.origin {
+                Origin::Clients => {}
+                Origin::Master => shard.engine.follow(),
+                Origin::ApacheMaster => shard.engine.set_importing(true),
             }
             for damage in &recovered.damage {
                 tracing::error!(shard = id.get(), from = %damage.from, to = %damage.to, reason = damage.reason, "the store is damaged");

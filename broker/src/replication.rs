@@ -7,10 +7,13 @@
 //!
 //! Metadata travels in the same logs. A slave whose log begins later than its master's first segment, since that is gone, gets what the
 //! older ones said as records of its own before the first batch.
+//!
+//! The master may also be Apache's: see [`apache`].
 
+pub mod apache;
 pub mod follower;
 mod join;
 pub mod leader;
 mod wire;
 
-pub use join::{configured, join};
+pub use join::{Original, configured, join};

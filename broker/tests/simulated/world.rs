@@ -75,6 +75,8 @@ pub(crate) struct World {
     pub(crate) client: NodeId,
     /// How the last run of the broker ended, if it has: the text of the error.
     pub(crate) ended: Rc<RefCell<Option<Result<(), String>>>>,
+    /// What the next start of the broker reads.
+    conf: Rc<RefCell<String>>,
     /// There until the end.
     rpc: Option<(Connections, RpcClient)>,
 }
@@ -112,9 +114,10 @@ async fn run_broker(conf: &str, files: &[(&str, &str)]) -> Result<(), String> {
             file::replace(path, text.as_bytes().to_vec()).await.unwrap();
         }
     }
-    let store = plan::store_options(&config, 1);
-    let layout = engine::prepare_store(&store).await.map_err(|error| error.to_string())?;
-    let broker = Broker::new(Settings::new(config)?, layout, 1);
+    let mut store = plan::store_options(&config, 1);
+    let settings = Settings::new(config)?;
+    let (layout, origin) = start::open_store(&settings, &mut store).await?;
+    let broker = Broker::with_origin(settings, layout, 1, origin);
     runtime::spawn(start::stop_on_signal(Arc::clone(&broker)));
     broker.run_core(0).await.map_err(|error| error.to_string())
 }
@@ -129,11 +132,12 @@ impl World {
         let simulation = Simulation::new(1, options);
         let broker = simulation.node("broker", IpAddr::from([10, 0, 0, 1]));
         let client = simulation.node("client", IpAddr::from([10, 0, 0, 2]));
-        let conf = Rc::new([CONF, lines].concat());
+        let conf = Rc::new(RefCell::new([CONF, lines].concat()));
+        let given = Rc::clone(&conf);
         let ended: Rc<RefCell<Option<Result<(), String>>>> = Rc::default();
         let outcome = Rc::clone(&ended);
         simulation.start(broker, move || {
-            let (conf, outcome) = (Rc::clone(&conf), Rc::clone(&outcome));
+            let (conf, outcome) = (conf.borrow().clone(), Rc::clone(&outcome));
             *outcome.borrow_mut() = None;
             async move {
                 let end = run_broker(&conf, files).await;
@@ -151,6 +155,7 @@ impl World {
             broker,
             client,
             ended,
+            conf: given,
             rpc: Some(rpc),
         }
     }
@@ -169,6 +174,11 @@ impl World {
 
     pub(crate) fn restart(&self) {
         self.simulation.restart(self.broker);
+    }
+
+    /// The next start has these lines in its configuration.
+    pub(crate) fn configure(&self, lines: &str) {
+        *self.conf.borrow_mut() = [CONF, lines].concat();
     }
 
     pub(crate) fn run_for(&self, seconds: u64) {
