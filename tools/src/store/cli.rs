@@ -5,6 +5,7 @@
 use super::dump::{Dump, Filter, Kind};
 use super::files::StoreFiles;
 use super::findings::{Counts, Finding};
+use super::moving::{self, ExportArgs, ImportArgs};
 use super::verify::{Stopped, Watcher, verify_shard};
 use crate::output::{self, FAILED, Format, json_line};
 use clap::{Args, Parser, Subcommand};
@@ -16,7 +17,8 @@ use std::io::{self, BufWriter, IsTerminal, Write};
 use std::path::PathBuf;
 use std::process::ExitCode;
 
-/// Looks into the files of a RingMQ store. Opens them for reading only and takes no lock: it works beside a running broker.
+/// Looks into the files of a RingMQ store, and moves messages from and to stores of Apache RocketMQ. What looks opens files for reading only and
+/// takes no lock: it works beside a running broker.
 #[derive(Debug, Parser)]
 #[command(name = "mqstore", version, arg_required_else_help = true)]
 struct CommandLine {
@@ -46,6 +48,26 @@ of the key index. Bytes behind the last seal are an unfinished write and no dama
 
 Exit codes: 0 clean, 1 damaged or not readable, 2 usage.")]
     Verify(VerifyArgs),
+    /// Fill a new store with the messages, offsets, topics and groups of an Apache broker that is stopped.
+    #[command(after_help = "Examples:
+  mqstore import /data/rocketmq/store /data/ringmq/store
+  mqstore import /data/rocketmq/store /data/ringmq/store --commitlog /disk2/commitlog --shards 8
+
+The Apache store is only read. Messages keep topic, queue, queue offset, keys, times and hosts; offset message ids change, unique
+ids stay. Ended by anything, run it again: it goes on where it was. What is there is compared with what went in, queue by queue.
+The broker takes topics, groups and offsets in at its first start on the new store; before the import is done none starts there.
+
+Exit codes: 0 all is there, 1 not, 2 usage.")]
+    Import(ImportArgs),
+    /// Write the messages, offsets, topics and groups of a store, whose broker is stopped, as a store of Apache RocketMQ.
+    #[command(after_help = "Examples:
+  mqstore export /data/ringmq/store /data/rocketmq/store
+
+Writes commitlog files and config/*.json; Apache's broker makes its consume queues and index from them at its first start there.
+After a failure delete the new directory and run it again.
+
+Exit codes: 0 all is there, 1 not, 2 usage.")]
+    Export(ExportArgs),
 }
 
 #[derive(Debug, Args)]
@@ -110,6 +132,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
     let sound = match &command_line.command {
         Command::Dump(arguments) => dump(arguments, &mut out),
         Command::Verify(arguments) => verify(arguments, &mut out),
+        Command::Import(arguments) => moving::import(arguments, &mut out),
+        Command::Export(arguments) => moving::export(arguments, &mut out),
     };
     let sound = sound.and_then(|sound| {
         out.flush()?;
