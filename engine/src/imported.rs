@@ -19,6 +19,7 @@ use crate::message::{Arrival, BatchId, MetaRecord, in_consume_queue, index_keys}
 use crate::shard::Shard;
 use protocol::message::record::{RecordError, RecordView};
 use protocol::model::QueueOffset;
+use std::ops::Range;
 
 /// Why records of another log were not taken. Nothing of the call is left then.
 #[derive(Clone, Debug, thiserror::Error)]
@@ -39,12 +40,12 @@ pub enum ImportError {
         /// What is wrong.
         reason: String,
     },
-    /// The other log was imported further than that already.
-    #[error("the other log was imported up to {imported}, so nothing can be taken up to {found}")]
-    Behind {
+    /// The part of the other log does not follow what was imported of it.
+    #[error("the other log was imported up to {imported}, so its part from {found} on is not the next one")]
+    NotNext {
         /// Up to where it was imported, committed or not.
         imported: u64,
-        /// What the call said.
+        /// Where the part begins.
         found: u64,
     },
     /// The store has no room for it now, or no more at all; [`AppendError::Busy`] passes.
@@ -93,17 +94,17 @@ impl Shard {
         self.0.begin_queue(topic, queue_id, next.0)
     }
 
-    /// Takes records of another broker's log, in its order, and notes that all below `source_position` are here. There may be none: then
-    /// only that is noted.
+    /// Takes the records of a part of another broker's log, in its order, and notes that all below the part's end are here. There may be none: then
+    /// only that is noted. The first part begins at 0, or wherever; each other one where the one before ended, committed or not.
     ///
     /// # Errors
     /// [`ImportError`]
     ///
     /// # Panics
     /// Unless [`Shard::set_importing`] was called.
-    pub fn append_imported(&self, records: &[&[u8]], source_position: u64) -> Result<Imported, ImportError> {
+    pub fn append_imported(&self, records: &[&[u8]], part: Range<u64>) -> Result<Imported, ImportError> {
         assert!(self.0.imports.get(), "shard {} does not import", self.0.id);
-        self.0.append_imported(records, source_position)
+        self.0.append_imported(records, part)
     }
 }
 
@@ -139,12 +140,12 @@ struct Incoming<'a> {
 }
 
 impl Inner {
-    fn append_imported(&self, records: &[&[u8]], source_position: u64) -> Result<Imported, ImportError> {
+    fn append_imported(&self, records: &[&[u8]], part: Range<u64>) -> Result<Imported, ImportError> {
         let imported = self.imported_to.get();
-        if source_position < imported {
-            return Err(ImportError::Behind {
-                imported,
-                found: source_position,
+        if imported.is_some_and(|imported| imported != part.start) {
+            return Err(ImportError::NotNext {
+                imported: imported.unwrap_or(0),
+                found: part.start,
             });
         }
         let (incoming, size) = self.look_at(records)?;
@@ -164,8 +165,8 @@ impl Inner {
                 done.passed += 1;
             }
         }
-        done.batch = self.push_engine_meta(KIND_SOURCE_POSITION, &source_position.to_be_bytes());
-        self.imported_to.set(source_position);
+        done.batch = self.push_engine_meta(KIND_SOURCE_POSITION, &part.end.to_be_bytes());
+        self.imported_to.set(Some(part.end));
         self.wake_writer();
         Ok(done)
     }

@@ -72,7 +72,7 @@ pub(crate) struct Inner {
     /// How far that log has been imported, as committed.
     pub(crate) source_position: Cell<Option<u64>>,
     /// The same, counting what is appended and not committed.
-    pub(crate) imported_to: Cell<u64>,
+    pub(crate) imported_to: Cell<Option<u64>>,
     pub(crate) wakes: Wakes,
     pub(crate) counters: Counters,
     pub(crate) tasks: RefCell<Vec<JoinHandle<()>>>,

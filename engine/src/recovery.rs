@@ -175,7 +175,7 @@ pub(crate) async fn open_shard(
     let log_writer = log_writer.map_err(Error::io("read the last block of the log in", log.directory()))?;
     let inner = make_inner(layout, id, hooks, (log, log_writer), indexes, checkpoint, &end);
     inner.source_position.set(source_position);
-    inner.imported_to.set(source_position.unwrap_or(0));
+    inner.imported_to.set(source_position);
     Ok((Rc::new(inner), found))
 }
 

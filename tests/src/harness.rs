@@ -11,6 +11,7 @@ mod process;
 mod servers;
 mod waits;
 
+pub use apache::{apache_jars, apache_server};
 pub use clients::{Client, Report, build_maven};
 pub use java_load::{JavaLoad, LoadResult};
 pub use places::{binary, clients_dir, workspace};

@@ -34,7 +34,8 @@ fn record(position: u64, topic: &str, queue_id: u32, queue_offset: i64, body: &[
 
 fn take(shard: &Shard, records: &[Vec<u8>], to: u64) -> Result<Imported, ImportError> {
     let records: Vec<&[u8]> = records.iter().map(Vec::as_slice).collect();
-    shard.append_imported(&records, to)
+    let from = shard.0.imported_to.get().unwrap_or(0);
+    shard.append_imported(&records, from..to)
 }
 
 async fn import(shard: &Shard, records: &[Vec<u8>], to: u64) -> Imported {
@@ -153,11 +154,15 @@ fn what_cannot_be_taken_is_refused_whole_and_half_messages_are_in_no_queue() {
         let done = import(&shard, &[half, record(0, "t", 0, 0, b"0")], 10).await;
         assert_eq!((done.taken, done.begun_again), (2, 0));
         assert_eq!(read_all(&shard, "t", 0).await, [(0, b"0".to_vec())]);
-        let behind = take(&shard, &[record(0, "t", 0, 1, b"1")], 9);
-        assert!(
-            matches!(behind, Err(ImportError::Behind { imported: 10, .. })),
-            "{behind:?}"
-        );
+        let next = record(0, "t", 0, 1, b"1");
+        for from in [0, 9, 11] {
+            let not_next = shard.append_imported(&[&next], from..20);
+            assert!(
+                matches!(not_next, Err(ImportError::NotNext { imported: 10, .. })),
+                "{not_next:?}"
+            );
+        }
+        assert_eq!(shard.append_imported(&[&next], 10..20).unwrap().taken, 1);
     });
 }
 

@@ -92,6 +92,11 @@ impl Client {
         Client::java_program("ringmq.interop.Load", &["--topic", topic])
     }
 
+    /// What a broker holds when it is moved: `write`, `read` or `count`.
+    pub fn moving(mode: &str) -> Client {
+        Client::java_program("ringmq.interop.Moving", &[mode])
+    }
+
     fn java_program(class: &str, arguments: &[&str]) -> Client {
         let out = build_java();
         let home = clients_dir().join("home");

@@ -23,6 +23,7 @@ use serde::Serialize;
 use source::{ApacheLog, SourceError};
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
@@ -215,7 +216,7 @@ impl Import {
         summary: &mut Summary,
         progress: Progress<'_>,
     ) -> Result<(), Error> {
-        let has_already: Vec<u64> = shards
+        let mut has_already: Vec<u64> = shards
             .iter()
             .map(|shard| shard.source_position().unwrap_or(0))
             .collect();
@@ -239,10 +240,13 @@ impl Import {
                 }
             }
             let to = reader.position();
-            for ((shard, part), has) in shards.iter().zip(&parts).zip(&has_already) {
-                let done = append(shard, part, to.max(*has)).await?;
-                summary.missing += done.missing;
-                summary.passed += done.passed;
+            for ((shard, part), has) in shards.iter().zip(&parts).zip(&mut has_already) {
+                if to > *has {
+                    let done = append(shard, part, *has..to).await?;
+                    summary.missing += done.missing;
+                    summary.passed += done.passed;
+                    *has = to;
+                }
             }
             progress("copying", to, log.end());
             if size == 0 {
@@ -379,10 +383,10 @@ fn home_index(topic: &str, queue_id: QueueId, shards: usize) -> usize {
     count.map_or(0, |count| home_shard(topic, queue_id, count).index())
 }
 
-async fn append(shard: &Shard, records: &[Bytes], to: u64) -> Result<engine::Imported, Error> {
+async fn append(shard: &Shard, records: &[Bytes], part: Range<u64>) -> Result<engine::Imported, Error> {
     let records: Vec<&[u8]> = records.iter().map(|record| &record[..]).collect();
     loop {
-        match shard.append_imported(&records, to) {
+        match shard.append_imported(&records, part.clone()) {
             Err(ImportError::Refused(AppendError::Busy { .. })) => runtime::sleep(BUSY_PAUSE).await,
             other => return other.map_err(|error| refused(shard, &error)),
         }

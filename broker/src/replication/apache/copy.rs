@@ -18,6 +18,7 @@ use runtime::{Instant, TcpStream};
 use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::io;
+use std::ops::Range;
 use std::rc::Rc;
 use std::time::Duration;
 
@@ -30,8 +31,14 @@ const REPORT_INTERVAL: Duration = Duration::from_secs(5);
 /// How often a copy that is behind says so.
 const TELL_INTERVAL: Duration = Duration::from_secs(10);
 
-/// Records of one shard, in the order of the master's log.
-type Part = (ShardId, Vec<Bytes>);
+/// What one shard gets of a part of the master's log.
+struct Part {
+    shard: ShardId,
+    /// From where to where, without what the shard has already.
+    positions: Range<u64>,
+    /// The records, in the order of the log.
+    records: Vec<Bytes>,
+}
 
 /// Copies the master, for ever.
 pub async fn follow(core: Rc<Core>) {
@@ -73,7 +80,10 @@ async fn copy(core: &Rc<Core>, rpc: &RpcClient) -> Result<(), String> {
     tracing::info!(master, begin, end = bounds.max, "copying the Apache master");
     let copying = Copying {
         core: Rc::clone(core),
-        has_already: positions.iter().map(|(shard, at)| (*shard, at.unwrap_or(0))).collect(),
+        has_already: positions
+            .iter()
+            .map(|(shard, at)| (*shard, at.unwrap_or(0).max(begin)))
+            .collect(),
         acknowledged: Rc::new(Acknowledged {
             position: Cell::new(begin),
             changed: Notify::new(),
@@ -168,8 +178,12 @@ fn begin_at(positions: &[(ShardId, Option<u64>)], bounds: Bounds) -> Result<u64,
 /// Shards that have never seen the master's log note where it begins for them, so that a later start knows.
 async fn note_begin(core: &Rc<Core>, positions: &[(ShardId, Option<u64>)], begin: u64) -> Result<(), String> {
     let behind = positions.iter().filter(|(_shard, at)| at.is_none_or(|at| at < begin));
-    let parts: Vec<Part> = behind.map(|(shard, _at)| (*shard, Vec::new())).collect();
-    let batches = append_everywhere(core, parts, begin).await?;
+    let parts = behind.map(|(shard, at)| Part {
+        shard: *shard,
+        positions: at.unwrap_or(0)..begin,
+        records: Vec::new(),
+    });
+    let batches = append_everywhere(core, parts.collect()).await?;
     await_commits(core, batches).await
 }
 
@@ -206,26 +220,32 @@ struct Copying {
 impl Copying {
     async fn take(&self, stream: &TcpStream, begin: u64) -> Result<(), String> {
         let mut incoming = Incoming::new(begin);
+        let mut from = begin;
         loop {
             incoming.read(stream).await.map_err(|error| error.to_string())?;
-            let before = incoming.log.position();
-            let mut parts: BTreeMap<ShardId, Vec<Bytes>> =
-                self.has_already.keys().map(|shard| (*shard, Vec::new())).collect();
+            let mut records: BTreeMap<ShardId, Vec<Bytes>> = BTreeMap::new();
             while let Some((position, bytes)) = incoming.log.next_record().map_err(|error| error.to_string())? {
-                self.deal_out(position, bytes, &mut parts)?;
+                self.deal_out(position, bytes, &mut records)?;
             }
             let to = incoming.log.position();
-            if to == before {
+            if to == from {
                 continue;
             }
-            let batches = append_everywhere(&self.core, parts.into_iter().collect(), to).await?;
+            let new = self.has_already.iter().filter(|(_shard, has)| **has < to);
+            let parts = new.map(|(shard, has)| Part {
+                shard: *shard,
+                positions: from.max(*has)..to,
+                records: records.remove(shard).unwrap_or_default(),
+            });
+            let batches = append_everywhere(&self.core, parts.collect()).await?;
             self.acknowledge_when_committed(batches, to);
             self.told.borrow_mut().tell(to);
+            from = to;
         }
     }
 
     /// Gives a record to the home shard of its queue.
-    fn deal_out(&self, position: u64, bytes: Bytes, parts: &mut BTreeMap<ShardId, Vec<Bytes>>) -> Result<(), String> {
+    fn deal_out(&self, position: u64, bytes: Bytes, records: &mut BTreeMap<ShardId, Vec<Bytes>>) -> Result<(), String> {
         let unreadable = |error| format!("the record at {position} of the master's log: {error}");
         let view = RecordView::decode(&bytes).map_err(unreadable)?;
         let home = self.core.map.home(view.topic, view.queue_id);
@@ -245,7 +265,7 @@ impl Copying {
             tracing::error!(topic = view.topic, position, %error, "a message is damaged in the master's log, and so in the copy");
         }
         let stripped = without_property_crc(&view).map_err(unreadable)?;
-        parts.entry(home).or_default().push(stripped.unwrap_or(bytes));
+        records.entry(home).or_default().push(stripped.unwrap_or(bytes));
         Ok(())
     }
 
@@ -273,28 +293,26 @@ impl Copying {
 }
 
 /// Has every shard's core append what is its own.
-async fn append_everywhere(core: &Rc<Core>, parts: Vec<Part>, to: u64) -> Result<Vec<(ShardId, BatchId)>, String> {
+async fn append_everywhere(core: &Rc<Core>, parts: Vec<Part>) -> Result<Vec<(ShardId, BatchId)>, String> {
     let mut by_core: BTreeMap<usize, Vec<Part>> = BTreeMap::new();
     for part in parts {
-        by_core.entry(core.map.core_of(part.0)).or_default().push(part);
+        by_core.entry(core.map.core_of(part.shard)).or_default().push(part);
     }
     let mut batches = Vec::new();
     for (other, parts) in by_core {
-        let appended = core.ask(other, move |core| async move { append(&core, &parts, to).await });
+        let appended = core.ask(other, move |core| async move { append(&core, &parts).await });
         batches.extend(appended.await.ok_or("the broker is stopping")??);
     }
     Ok(batches)
 }
 
-async fn append(core: &Core, parts: &[Part], to: u64) -> Result<Vec<(ShardId, BatchId)>, String> {
+async fn append(core: &Core, parts: &[Part]) -> Result<Vec<(ShardId, BatchId)>, String> {
     let mut batches = Vec::new();
-    for (id, records) in parts {
-        let shard = core.shard(*id).ok_or("the shard is on another core")?;
-        // A shard that was further than others when the copy began.
-        let to = to.max(shard.engine.source_position().unwrap_or(0));
-        let records: Vec<&[u8]> = records.iter().map(|record| &record[..]).collect();
+    for part in parts {
+        let shard = core.shard(part.shard).ok_or("the shard is on another core")?;
+        let records: Vec<&[u8]> = part.records.iter().map(|record| &record[..]).collect();
         let done = loop {
-            match shard.engine.append_imported(&records, to) {
+            match shard.engine.append_imported(&records, part.positions.clone()) {
                 Err(ImportError::Refused(AppendError::Busy { .. } | AppendError::DiskFull { .. })) => {
                     runtime::sleep(BUSY_PAUSE).await;
                 }
@@ -303,13 +321,13 @@ async fn append(core: &Core, parts: &[Part], to: u64) -> Result<Vec<(ShardId, Ba
         };
         if done.missing > 0 || done.passed > 0 {
             tracing::warn!(
-                shard = id.get(),
+                shard = part.shard.get(),
                 missing = done.missing,
                 left_out = done.passed,
                 "the master's log has holes in its queues, or messages at queue offsets that were taken"
             );
         }
-        batches.push((*id, done.batch));
+        batches.push((part.shard, done.batch));
     }
     Ok(batches)
 }

@@ -4,6 +4,7 @@
 use crate::store::files::{read_if_there, twenty_digits};
 use bytes::Bytes;
 use protocol::message::commitlog::{CommitlogError, CommitlogStream};
+use std::cell::Cell;
 use std::collections::BTreeMap;
 use std::fs::File;
 use std::io::{self, Read as _, Seek as _};
@@ -68,6 +69,8 @@ pub struct ApacheLog {
     /// First position to size.
     files: BTreeMap<u64, u64>,
     after_crash: bool,
+    /// From here on nothing was written, as far as that was looked at: a file of 1 GiB is not read twice for it.
+    unused_from: Cell<Option<u64>>,
 }
 
 impl ApacheLog {
@@ -99,6 +102,7 @@ impl ApacheLog {
             directory,
             files,
             after_crash,
+            unused_from: Cell::default(),
         })
     }
 
@@ -122,7 +126,10 @@ impl ApacheLog {
 
     /// Whether nothing was written from a position on.
     fn is_unused_from(&self, position: u64) -> Result<bool, SourceError> {
-        let mut buffer = vec![0; READ_SIZE];
+        if self.unused_from.get().is_some_and(|known| known <= position) {
+            return Ok(true);
+        }
+        let (zeros, mut buffer) = (vec![0; READ_SIZE], vec![0; READ_SIZE]);
         for (begin, _size) in self.files.iter().filter(|(begin, size)| *begin + *size > position) {
             let path = self.directory.join(format!("{begin:020}"));
             let mut file = File::open(&path).map_err(io_error("open", &path))?;
@@ -133,11 +140,12 @@ impl ApacheLog {
                 if read == 0 {
                     break;
                 }
-                if buffer.iter().take(read).any(|byte| *byte != 0) {
+                if buffer.get(..read) != zeros.get(..read) {
                     return Ok(false);
                 }
             }
         }
+        self.unused_from.set(Some(position));
         Ok(true)
     }
 
