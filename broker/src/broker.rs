@@ -12,14 +12,15 @@ use crate::dispatch::Service;
 use crate::handlers::pull;
 use crate::registration;
 use crate::replicas::Replicas;
-use crate::replication::{apache, follower, leader};
+use crate::replication::agree::Comparison;
+use crate::replication::{self, apache, follower, leader};
 use crate::settings::Settings;
 use crate::shard::CoreShard;
 use crate::shard_metadata;
 use crate::table_files::{TableFiles, import};
-use engine::{Hooks, Shard, StoreLayout};
+use engine::{Hooks, LogPosition, Recovered, Shard, StoreLayout};
 use protocol::model::ShardId;
-use remoting::{Connections, Limits};
+use remoting::{Connections, Limits, NoRequests, RpcClient};
 use runtime::TcpListener;
 use runtime::mailbox::Mailboxes;
 use runtime::sync::Notify;
@@ -32,6 +33,8 @@ use std::time::Duration;
 
 /// Requests that one core may be behind with before others answer its clients `[OVERLOAD]`.
 const MAILBOX_CAPACITY: usize = 65_536;
+/// How long a start may take to compare a slave's log with its master's.
+const COMPARE_LIMIT: Duration = Duration::from_secs(10);
 /// How long connections get to take their last answers when the broker stops.
 const DRAIN_LIMIT: Duration = Duration::from_secs(3);
 
@@ -77,6 +80,8 @@ pub struct Broker {
     listening: Steps,
     stopped: Steps,
     stop: Notify,
+    /// It is to be run once more after it has stopped.
+    again: AtomicBool,
     ready: Notify,
     /// Whether any shard's log holds anything.
     has_history: AtomicBool,
@@ -119,6 +124,7 @@ impl Broker {
             listening: Steps::default(),
             stopped: Steps::default(),
             stop: Notify::new(),
+            again: AtomicBool::new(false),
             ready: Notify::new(),
             has_history: AtomicBool::new(false),
             origin,
@@ -128,6 +134,18 @@ impl Broker {
     /// Asks the broker to stop; [`Broker::run_core`] then returns on every core.
     pub fn stop(&self) {
         self.stop.notify_one();
+    }
+
+    /// Stops, to be prepared and run once more: a slave's log is to be cut, which only a start does.
+    pub fn start_again(&self) {
+        self.again.store(true, Ordering::Release);
+        self.stop();
+    }
+
+    /// Whether it has stopped to be run once more.
+    #[must_use]
+    pub fn starts_again(&self) -> bool {
+        self.again.load(Ordering::Acquire)
     }
 
     /// Waits until the broker serves and has told the name servers so. For one waiter.
@@ -167,7 +185,7 @@ impl Broker {
         self.listening.done(&core, self.map.cores()).await;
         self.listen(&core)?;
         runtime::spawn(pull::expire_held_pulls(Rc::clone(&core)));
-        self.start_role(&core)?;
+        Arc::clone(&self).start_role(&core)?;
         if let Some(control) = control {
             let files = TableFiles::new(&core, &control);
             runtime::spawn(Rc::clone(&files).keep());
@@ -179,12 +197,13 @@ impl Broker {
     }
 
     /// A slave copies its master; a master lets slaves in, delivers what is due, and keeps what its consumers say.
-    fn start_role(&self, core: &Rc<Core>) -> Result<(), StartError> {
+    fn start_role(self: Arc<Self>, core: &Rc<Core>) -> Result<(), StartError> {
         let store = self.layout.identity();
         match self.origin {
             Origin::Master => {
                 for shard in core.own_shards() {
-                    runtime::spawn(follower::follow(Rc::clone(core), Rc::clone(shard), store.store_id));
+                    let (core, shard, this) = (Rc::clone(core), Rc::clone(shard), Arc::clone(&self));
+                    runtime::spawn(follower::follow(core, shard, store.store_id, this));
                 }
                 return Ok(());
             }
@@ -223,9 +242,9 @@ impl Broker {
     async fn open_shards(&self, core: &Rc<Core>) -> Result<Vec<Option<Rc<CoreShard>>>, StartError> {
         let mut shards: Vec<Option<Rc<CoreShard>>> = self.map.shards().shards().map(|_shard| None).collect();
         for id in self.map.shards_of(core.index) {
-            let opened: Rc<OnceCell<Rc<CoreShard>>> = Rc::default();
-            let hooks = hooks(&Rc::downgrade(core), &opened, &self.settings);
-            let (engine, recovered) = Shard::open(&self.layout, id, hooks).await?;
+            let opened: Rc<OnceCell<Weak<CoreShard>>> = Rc::default();
+            let hooks = || hooks(&Rc::downgrade(core), &opened, &self.settings);
+            let (engine, recovered) = self.open_shard(id, hooks).await?;
             let shard = CoreShard::new(id, engine, self.layout.options().in_memory_distance);
             shard_metadata::take_back(core, &shard, &recovered.metadata)
                 .map_err(|cause| StartError::Metadata { shard: id, cause })?;
@@ -240,13 +259,63 @@ impl Broker {
             for damage in &recovered.damage {
                 tracing::error!(shard = id.get(), from = %damage.from, to = %damage.to, reason = damage.reason, "the store is damaged");
             }
-            let first = opened.set(Rc::clone(&shard));
+            if self.origin == Origin::Master {
+                shard_metadata::take_told_offsets(&self.settings, &shard).await;
+            }
+            let first = opened.set(Rc::downgrade(&shard));
             assert!(first.is_ok(), "shard {id} was opened twice");
             if let Some(place) = shards.get_mut(id.index()) {
                 *place = Some(shard);
             }
         }
         Ok(shards)
+    }
+
+    /// Opens a shard; that of a slave with an end that its master has lost is cut first.
+    async fn open_shard(&self, id: ShardId, hooks: impl Fn() -> Hooks) -> Result<(Shard, Recovered), StartError> {
+        let (shard, recovered) = Shard::open(&self.layout, id, hooks()).await?;
+        let Some(at) = self.where_to_cut(&shard).await else {
+            return Ok((shard, recovered));
+        };
+        shard.close().await?;
+        drop(shard);
+        let cut = engine::cut_log(&self.layout, id, at).await?;
+        tracing::error!(
+            shard = id.get(),
+            position = at.position,
+            bytes = cut.bytes,
+            kept_in = %cut.kept_in.display(),
+            "the end of the log was cut: the master has lost it and gone on; messages in it are in that file alone"
+        );
+        Ok(Shard::open(&self.layout, id, hooks()).await?)
+    }
+
+    /// Where the log of a slave must be cut, if its master can be asked now and says so.
+    async fn where_to_cut(&self, shard: &Shard) -> Option<LogPosition> {
+        let config = &self.settings.config;
+        if self.origin != Origin::Master || shard.log_end() == LogPosition::default() {
+            return None;
+        }
+        let ask = async {
+            let rpc = RpcClient::new(Connections::new(self.limits()), Rc::new(NoRequests));
+            let master = replication::find(&self.settings, &rpc).await?.ha;
+            let comparison = Comparison {
+                master: &master,
+                store_id: self.layout.identity().store_id,
+                broker_id: u32::try_from(config.broker_id).unwrap_or(u32::MAX),
+            };
+            let found = comparison.where_to_cut(shard).await;
+            found.map_err(|error| error.to_string())
+        };
+        match runtime::timeout(COMPARE_LIMIT, ask).await {
+            Ok(Ok(at)) => at,
+            // What is wrong is told when the copying begins.
+            Ok(Err(problem)) => {
+                tracing::info!(shard = shard.id().get(), problem, "not compared with the master yet");
+                None
+            }
+            Err(_late) => None,
+        }
     }
 
     fn listen(&self, core: &Rc<Core>) -> Result<(), StartError> {
@@ -300,8 +369,9 @@ async fn run_post(core: Rc<Core>) {
     core.run_post().await;
 }
 
-/// What the engine tells the broker about a shard. The core and the shard are there only after the shard is open.
-fn hooks(core: &Weak<Core>, opened: &Rc<OnceCell<Rc<CoreShard>>>, settings: &Arc<Settings>) -> Hooks {
+/// What the engine tells the broker about a shard. The core and the shard are there only after the shard is open. The engine's
+/// shard holds the hooks and is held by the broker's: a strong handle here would keep both for ever.
+fn hooks(core: &Weak<Core>, opened: &Rc<OnceCell<Weak<CoreShard>>>, settings: &Arc<Settings>) -> Hooks {
     let (commit_core, commit_shard) = (core.clone(), Rc::clone(opened));
     let (written_core, written_shard) = (core.clone(), Rc::clone(opened));
     let (copied_core, copied_shard) = (core.clone(), Rc::clone(opened));
@@ -309,30 +379,39 @@ fn hooks(core: &Weak<Core>, opened: &Rc<OnceCell<Rc<CoreShard>>>, settings: &Arc
     let settings = Arc::clone(settings);
     Hooks {
         on_commit: Box::new(move |commit| {
-            if let (Some(core), Some(shard)) = (commit_core.upgrade(), commit_shard.get()) {
+            if let (Some(core), Some(shard)) = (commit_core.upgrade(), upgraded(&commit_shard)) {
                 shard.on_commit(&core, commit);
             }
         }),
         on_written: Box::new(move |batch| {
-            if let (Some(core), Some(shard)) = (written_core.upgrade(), written_shard.get()) {
+            if let (Some(core), Some(shard)) = (written_core.upgrade(), upgraded(&written_shard)) {
                 shard.on_written(&core, batch);
             }
         }),
         on_copied_metadata: Box::new(move |record| {
-            if let (Some(core), Some(shard)) = (copied_core.upgrade(), copied_shard.get()) {
-                shard_metadata::take_copied(&core, shard, &record);
+            if let (Some(core), Some(shard)) = (copied_core.upgrade(), upgraded(&copied_shard)) {
+                shard_metadata::take_copied(&core, &shard, &record);
             }
         }),
-        snapshot: Box::new(move || match (snapshot_core.upgrade(), snapshot_shard.get()) {
-            (Some(core), Some(shard)) => shard_metadata::snapshot(&core, shard),
+        snapshot: Box::new(move || match (snapshot_core.upgrade(), upgraded(&snapshot_shard)) {
+            (Some(core), Some(shard)) => shard_metadata::snapshot(&core, &shard),
             _ => Vec::new(),
         }),
         tag_hash: Box::new(move |record| delayed_messages::tag_hash_of(&settings, record)),
     }
 }
 
+fn upgraded(opened: &OnceCell<Weak<CoreShard>>) -> Option<Rc<CoreShard>> {
+    opened.get()?.upgrade()
+}
+
 async fn close(core: &Rc<Core>) -> Result<(), StartError> {
     for shard in core.own_shards() {
+        if shard.engine.follows()
+            && let Err(error) = shard_metadata::keep_told_offsets(&core.settings(), shard).await
+        {
+            tracing::warn!(shard = shard.id.get(), %error, "what consumers have told this slave is not kept");
+        }
         // What the last commits of consumers said must last too.
         if let Err(error) = shard.save_consumer_offsets().await {
             tracing::warn!(shard = shard.id.get(), %error, "consumer offsets were not saved at the end");

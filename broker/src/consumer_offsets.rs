@@ -379,6 +379,83 @@ impl ConsumerOffsets {
         }
     }
 
+    /// Takes a record of the master's, in a slave. What consumers have told this slave and the master does not know yet stays, unless the
+    /// master is further or an operator has reset the group.
+    pub fn apply_of_master(&mut self, changes: &OffsetChanges) {
+        for group in &changes.groups {
+            let progress = progress_of(&mut self.topics, &group.topic, &group.consumer_group);
+            for change in &group.offsets {
+                let reset = change.state == OffsetState::ResetPending;
+                let own = progress.queue(change.queue_id).filter(|queue| queue.changed);
+                if own.is_some_and(|own| own.queue_offset > change.queue_offset && !reset) {
+                    continue;
+                }
+                progress.put(change.queue_id, change.queue_offset, reset);
+            }
+        }
+    }
+
+    /// Whether there are changes that no record holds yet.
+    #[must_use]
+    pub fn has_pending(&self) -> bool {
+        !self.changed.is_empty()
+    }
+
+    /// The changes that no record holds yet, as [`ConsumerOffsets::take_changes`] gives them; they stay pending.
+    #[must_use]
+    pub fn pending_changes(&self) -> Vec<OffsetChanges> {
+        let mut records = Records::default();
+        for (topic, consumer_group) in &self.changed {
+            let Some(progress) = self.get(topic, consumer_group) else {
+                continue;
+            };
+            let offsets = progress.queues.iter().filter(|queue| queue.changed);
+            let offsets = offsets.map(|queue| queue.to_change()).collect();
+            records.push(topic.clone(), consumer_group.clone(), offsets);
+        }
+        records.finish()
+    }
+
+    /// The master has these changes: they are pending no more, where nothing has changed since.
+    pub fn confirm(&mut self, changes: &OffsetChanges) {
+        for group in &changes.groups {
+            let Some(progress) = self
+                .topics
+                .get_mut(&group.topic)
+                .and_then(|groups| groups.get_mut(&group.consumer_group))
+            else {
+                continue;
+            };
+            for queue in &mut progress.queues {
+                let confirmed = group.offsets.iter().any(|change| *change == queue.to_change());
+                queue.changed &= !confirmed;
+            }
+            progress.changed = progress.queues.iter().any(|queue| queue.changed);
+        }
+        let topics = &self.topics;
+        self.changed.retain(|(topic, group)| {
+            let progress = topics.get(topic).and_then(|groups| groups.get(group));
+            progress.is_some_and(|progress| progress.changed)
+        });
+    }
+
+    /// Takes over what consumers have told a slave: where a group is further than here, and no operator has sent it elsewhere.
+    pub fn merge(&mut self, changes: &OffsetChanges) {
+        for group in &changes.groups {
+            for change in &group.offsets {
+                let here = self.offset(&group.topic, &group.consumer_group, change.queue_id);
+                if here.is_none_or(|here| change.queue_offset > here) {
+                    self.commit(
+                        &group.topic,
+                        &group.consumer_group,
+                        change.queue_id,
+                        change.queue_offset,
+                    );
+                }
+            }
+        }
+    }
+
     /// Takes a record of a removal; for a start.
     pub fn apply_removed(&mut self, removed: &OffsetsRemoved) {
         match (&removed.topic, &removed.consumer_group) {

@@ -38,8 +38,8 @@ pub struct Control {
     pub queue_locks: RefCell<QueueLocks>,
     /// What happened, over time.
     pub stats: RefCell<BrokerStats>,
-    /// Rung when a topic has changed: the name servers must know.
-    pub topics_changed: Notify,
+    /// Rung when a topic has changed and the name servers must know, or when they may know something new.
+    pub registration_wanted: Notify,
     /// When the broker started, milliseconds since 1970.
     pub started_ms: i64,
 }
@@ -58,7 +58,7 @@ impl Control {
             producer_groups: RefCell::default(),
             queue_locks: RefCell::default(),
             stats: RefCell::new(BrokerStats::new(cluster, now_ms, utc_offset_ms)),
-            topics_changed: Notify::new(),
+            registration_wanted: Notify::new(),
             started_ms: now_ms,
         })
     }
@@ -70,7 +70,7 @@ impl Control {
             .borrow_mut()
             .set_settings(group_settings(settings));
         // The broker's permission is part of what the name servers know.
-        self.topics_changed.notify_one();
+        self.registration_wanted.notify_one();
     }
 
     /// Takes a record that was written before; for a start.
@@ -111,7 +111,7 @@ impl Control {
             publish(core, &update);
         }
         if matches!(change, Meta::Topic(_) | Meta::TopicGone(_)) {
-            self.topics_changed.notify_one();
+            self.registration_wanted.notify_one();
         }
     }
 
@@ -140,7 +140,13 @@ impl Control {
             return Ok(());
         };
         let shard = core.shard(ShardId::ZERO).ok_or_else(Error::stopping)?;
-        shard.engine.committed(batch).await.map_err(not_lasting)
+        let end = shard.engine.log_end().position;
+        shard.engine.committed(batch).await.map_err(not_lasting)?;
+        // The same guarantee as for messages, where there are slaves at all: an operator must be able to make a topic without.
+        if !shard.followers.list().is_empty() && !shard.on_slaves(core, end).await {
+            tracing::warn!("slaves are late with a change of topics or groups; it holds, and they get it");
+        }
+        Ok(())
     }
 
     /// Starts what goes on beside the requests: clients that fall silent are forgotten, statistics are sampled.

@@ -260,6 +260,7 @@ async fn deliver_one(core: Rc<Core>, shard: Rc<CoreShard>, level: i32, entry: En
     };
     (message.topic, message.queue_id) = (topic, queue_id);
     match core.store(message).await {
+        // It is stored here; slaves that are late get it too.
         Ok(_stored) => true,
         Err(error) => {
             tracing::warn!(level, %place, %error, "a delayed message could not be delivered; trying again");

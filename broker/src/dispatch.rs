@@ -102,11 +102,11 @@ fn queue_home(
     queue_field: &str,
 ) -> Option<protocol::model::ShardId> {
     let (mut topic, mut queue_id) = (None, None);
-    for (key, value) in request.frame.ext() {
-        if key == topic_field {
-            topic = Some(value.into_cow());
-        } else if key == queue_field {
-            queue_id = number(&value);
+    for (key, value) in request.frame.ext().raw() {
+        if key.is(topic_field) {
+            topic = Some(value.text().into_cow());
+        } else if key.is(queue_field) {
+            queue_id = value.short_number().or_else(|| number(&value.text()));
         }
         if topic.is_some() && queue_id.is_some() {
             break;

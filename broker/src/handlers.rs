@@ -4,6 +4,7 @@ pub mod admin;
 pub mod clients;
 pub mod connections;
 pub mod group;
+pub mod ha;
 pub mod lock;
 pub mod offset;
 pub mod progress;
@@ -169,6 +170,8 @@ pub fn control(core: &Rc<Core>, request: Request) {
         }
         RequestCode::CLEAN_UNUSED_TOPIC => task(core, request, admin::clean_unused_topics),
         RequestCode::GET_ALL_DELAY_OFFSET => task(core, request, admin::delay_offsets),
+        RequestCode::GET_BROKER_HA_STATUS => task(core, request, ha::status),
+        RequestCode::NOTIFY_MIN_BROKER_ID_CHANGE => task(core, request, ha::group_changed),
         RequestCode::GET_ALL_TOPIC_CONFIG => task(core, request, topic::get_all),
         other => crate::dispatch::refuse(core, &request.reply_to(), &Error::NotSupported(other)),
     }
@@ -194,7 +197,7 @@ pub fn why_not(code: RequestCode) -> &'static str {
             ": timer messages are not served yet; use delay levels"
         }
         RequestCode::SEND_REPLY_MESSAGE | RequestCode::SEND_REPLY_MESSAGE_V2 => ": request and reply is not served yet",
-        RequestCode::GET_BROKER_HA_STATUS | RequestCode::EXCHANGE_BROKER_HA_INFO => ": there are no slaves yet",
+        RequestCode::EXCHANGE_BROKER_HA_INFO => ": slaves learn all of that when they connect to the HA port",
         _ => "",
     }
 }

@@ -54,6 +54,8 @@ impl Core {
             name: Arc::from(group),
             consume_enable: true,
             consume_broadcast_enable: true,
+            broker_id: 0,
+            slow_broker_id: 1,
             retry_queues: 1,
             retry_max_times: 16,
             sys_flag: 0,

@@ -34,6 +34,9 @@ use codec::{Reader, Writer};
 const FORMAT: u8 = 1;
 
 /// Kinds of records, as the log has them. Never reuse a number.
+/// The kind of records of consumer offsets.
+pub(crate) const OFFSETS_KIND: u16 = kind::CONSUMER_OFFSETS;
+
 mod kind {
     pub(super) const TOPIC: u16 = 1;
     pub(super) const TOPIC_GONE: u16 = 2;
@@ -111,6 +114,19 @@ pub struct GroupForbidden {
 pub struct OffsetChanges {
     /// The groups, each once a topic.
     pub groups: Vec<GroupOffsets>,
+}
+
+impl OffsetChanges {
+    /// The same with no offset beyond the end of its queue.
+    #[must_use]
+    pub fn clamped(mut self, end_of: impl Fn(&str, QueueId) -> i64) -> OffsetChanges {
+        for group in &mut self.groups {
+            for change in &mut group.offsets {
+                change.queue_offset = change.queue_offset.min(end_of(&group.topic, change.queue_id));
+            }
+        }
+        self
+    }
 }
 
 /// Changed offsets of one group in one topic.

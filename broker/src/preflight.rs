@@ -1,5 +1,5 @@
 //! What would keep a broker from starting well, looked for before anything is opened: ports, directories, space, the address
-//! that clients are told.
+//! that clients are told, and what it stands on (`surroundings`).
 //!
 //! [`look`] asks the machine and [`judge`] decides, so that every rule can be tried without a machine to match.
 //! Each finding names the setting, where it was written, and the fix.
@@ -38,6 +38,8 @@ pub struct Facts {
     pub advertised: Advertised,
     /// Whether this is a container.
     pub in_container: bool,
+    /// Kernel, clock and name servers.
+    pub surroundings: Surroundings,
 }
 
 /// The address that clients are told.
@@ -79,6 +81,7 @@ pub async fn look(config: &BrokerConfig) -> Facts {
         shards: u64::from(plan::store_options(config, machine_cores(config)).shards),
         advertised: advertised(&config.broker_ip1),
         in_container: machine::in_container(),
+        surroundings: surroundings::look(config).await,
     }
 }
 
@@ -144,6 +147,7 @@ pub fn judge(config: &BrokerConfig, facts: &Facts) -> Vec<Finding> {
     }
     judge_space(config, facts, &mut found);
     judge_address(config, facts, &mut found);
+    surroundings::judge(config, &facts.surroundings, &mut found);
     found
 }
 
@@ -209,7 +213,11 @@ fn judge_directory(config: &BrokerConfig, key: &str, path: &Path, state: &Direct
         }
         DirectoryState::Refused(at, error) => {
             let what = format!("cannot be used: no files can be made in {}: {error}", at.display());
-            found.push(stop(what, "give this user the directory (chown), or name another one"));
+            let fix = match error.kind() {
+                io::ErrorKind::ReadOnlyFilesystem => "mount it writable (mount -o remount,rw), or name another one",
+                _ => "give this user the directory (chown), or name another one",
+            };
+            found.push(stop(what, fix));
         }
         // A mount that is not there looks like a directory that nobody has made yet, and the data would go to the wrong disk.
         DirectoryState::Missing(above) if misses_levels(path, above) => found.push(about(
@@ -316,7 +324,9 @@ fn is_bridge(interface: &str) -> bool {
     .any(|kind| interface.starts_with(kind))
 }
 
+mod surroundings;
 mod together;
+pub use surroundings::{NameServerState, Surroundings};
 pub use together::judge_together;
 
 #[cfg(test)]

@@ -3,9 +3,9 @@
 //! Registered in full every registerNameServerPeriod and whenever a topic has changed (changes of one moment share a
 //! registration). That also keeps the route alive: a name server drops a broker after four such periods of silence, or when its
 //! connection breaks. A connection that breaks is seen here too, and its name server is tried every brokerHeartbeatInterval until it has
-//! taken the registration; while all is well there is no timer but that of the period. (RocketMQ sends heartbeats in between
-//! only where slaves act as masters.) Name servers are equals: each is told on its own, and one that does not answer delays
-//! no other.
+//! taken the registration; while all is well there is no timer but that of the period. With enableSlaveActingMaster there are
+//! heartbeats in between, as RocketMQ's, so that a master that hangs is replaced after brokerNotActiveTimeoutMillis too. Name servers are
+//! equals: each is told on its own, and one that does not answer delays no other.
 
 use crate::config::BrokerConfig;
 use crate::control::Control;
@@ -15,7 +15,9 @@ use bytes::Bytes;
 use protocol::body::register::{RegisterBrokerBody, body_crc32};
 use protocol::frame::Frame;
 use protocol::header::Header;
-use protocol::header::name_server::{RegisterBrokerRequest, RegisterBrokerResponse, UnregisterBrokerRequest};
+use protocol::header::name_server::{
+    BrokerHeartbeatRequest, RegisterBrokerRequest, RegisterBrokerResponse, UnregisterBrokerRequest,
+};
 use protocol::request_code::RequestCode;
 use protocol::response_code::ResponseCode;
 use remoting::{CloseReason, Connection, Handler, NoRequests, RpcClient};
@@ -78,6 +80,9 @@ pub fn start(core: &Rc<Core>, control: &Rc<Control>) -> Rc<Registration> {
     });
     runtime::spawn(Rc::clone(&registration).run());
     runtime::spawn(Rc::clone(&registration).mend());
+    if core.settings().config.enable_slave_acting_master {
+        runtime::spawn(Rc::clone(&registration).beat());
+    }
     registration
 }
 
@@ -130,7 +135,7 @@ impl Registration {
             } else {
                 period(&settings.config)
             };
-            let changed = self.control.topics_changed.notified();
+            let changed = self.control.registration_wanted.notified();
             let _whichever = runtime::timeout(period, changed).await;
         }
     }
@@ -201,6 +206,39 @@ impl Registration {
         for core in 0..self.core.map.cores() {
             let address = address.clone();
             self.core.run_on(core, move |core| core.set_master_ha_address(address));
+        }
+    }
+
+    /// Tells the name servers all the time that this broker lives.
+    async fn beat(self: Rc<Self>) {
+        loop {
+            let settings = self.core.settings();
+            let config = &settings.config;
+            runtime::sleep(Duration::from_millis(config.broker_heartbeat_interval_ms)).await;
+            let header = BrokerHeartbeatRequest {
+                cluster_name: config.broker_cluster_name.clone(),
+                broker_addr: settings.store_host.to_string(),
+                broker_name: config.broker_name.clone(),
+                broker_id: Some(config.broker_id),
+                heartbeat_timeout_mills: Some(silence_ms(config)),
+                epoch: None,
+                max_offset: None,
+                confirm_offset: None,
+                election_priority: None,
+            };
+            for address in config.name_servers() {
+                // One that has no connection is told by the registration that makes one.
+                if self.rpc.open_connection(&address).is_some() {
+                    let fill = |out: &mut protocol::header_writer::HeaderWriter<'_>| header.encode(out);
+                    let told = self
+                        .rpc
+                        .notify(&address, RequestCode::BROKER_HEARTBEAT, fill, Bytes::new())
+                        .await;
+                    if let Err(error) = told {
+                        tracing::debug!(name_server = address, %error, "no heartbeat");
+                    }
+                }
+            }
         }
     }
 
@@ -283,7 +321,12 @@ pub struct Master {
 /// RocketMQ's period of 30 s that is its name server's own limit, 120 s.
 fn silence_ms(config: &BrokerConfig) -> i64 {
     let asked = Duration::from_millis(config.broker_not_active_timeout_ms);
-    let silence = asked.max(4 * period(config));
+    let silence = if config.enable_slave_acting_master {
+        // There are heartbeats in between.
+        asked
+    } else {
+        asked.max(4 * period(config))
+    };
     i64::try_from(silence.as_millis()).unwrap_or(i64::MAX)
 }
 
@@ -300,7 +343,7 @@ fn register_header(settings: &Settings, body: &[u8]) -> RegisterBrokerRequest {
         ha_server_addr: settings.ha_host.to_string(),
         broker_id: config.broker_id,
         heartbeat_timeout_millis: Some(silence_ms(config)),
-        enable_acting_master: Some(false),
+        enable_acting_master: Some(config.enable_slave_acting_master),
         compressed: config.compressed_register,
         body_crc32: body_crc32(body),
     }

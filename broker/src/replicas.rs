@@ -53,6 +53,10 @@ pub struct SubscriptionGroup {
     pub consume_enable: bool,
     /// Its consumers may each get everything.
     pub consume_broadcast_enable: bool,
+    /// brokerId that its consumers are sent to.
+    pub broker_id: i64,
+    /// brokerId that they are sent to while they are slow.
+    pub slow_broker_id: i64,
     /// Queues of its retry topic; 0 if failed messages are dropped.
     pub retry_queues: u32,
     /// Tries before a message goes to the dead letter queue.

@@ -10,10 +10,13 @@
 //!
 //! The master may also be Apache's: see [`apache`].
 
+pub mod agree;
 pub mod apache;
 pub mod follower;
+pub mod followers;
 mod join;
 pub mod leader;
+pub mod slave_waits;
 mod wire;
 
-pub use join::{Original, configured, join};
+pub use join::{Original, configured, find, join};

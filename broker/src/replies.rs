@@ -84,6 +84,19 @@ impl WaitingBatch {
         &self.sends
     }
 
+    /// Takes its sends out that do not wait for flush and slaves; `None` if there are none.
+    pub fn take_unwaiting(&mut self) -> Option<WaitingBatch> {
+        if self.sends.iter().all(|send| send.wait) {
+            return None;
+        }
+        Some(WaitingBatch {
+            batch: self.batch,
+            since: self.since,
+            text: self.text.clone(),
+            sends: self.sends.extract_if(.., |send| !send.wait).collect(),
+        })
+    }
+
     /// Appends the answer to one of its sends. `code` is a send status: success, or one of the "stored, but" codes.
     pub fn write(&self, send: &WaitingSend, code: ResponseCode, fields: &SendReplyFields, out: &mut BytesMut) {
         let text = |range: &Range<usize>| self.text.get(range.clone()).unwrap_or_default();
@@ -157,16 +170,7 @@ impl WaitingSends {
     /// Takes the sends of a batch out that do not wait for flush and slaves; `None` if there are none.
     pub fn take_unwaiting(&mut self, batch: u64) -> Option<WaitingBatch> {
         let waiting = self.batches.iter_mut().find(|waiting| waiting.batch == batch)?;
-        if waiting.sends.iter().all(|send| send.wait) {
-            return None;
-        }
-        let sends = waiting.sends.extract_if(.., |send| !send.wait).collect();
-        Some(WaitingBatch {
-            batch,
-            since: waiting.since,
-            text: waiting.text.clone(),
-            sends,
-        })
+        waiting.take_unwaiting()
     }
 
     /// Takes out the oldest batch if it has waited since before `limit`.

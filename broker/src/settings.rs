@@ -3,6 +3,7 @@
 use crate::config::{BrokerConfig, BrokerRole};
 use crate::incoming::AddedProperties;
 use crate::replicas::{PERM_READ, PERM_WRITE};
+use crate::replication::slave_waits::SlaveRule;
 use crate::replies::SendReplyFields;
 use protocol::message::delay_levels::DelayLevels;
 use std::net::SocketAddr;
@@ -27,6 +28,8 @@ pub struct Settings {
     pub send_reply: SendReplyFields,
     /// syncFlushTimeout.
     pub sync_flush_timeout: Duration,
+    /// What sends to a SYNC_MASTER wait for, beside its own disk.
+    pub slave_rule: Option<SlaveRule>,
     /// shortPollingTimeMills.
     pub short_polling_time: Duration,
     /// messageDelayLevel.
@@ -62,6 +65,7 @@ impl Settings {
                 trace_on: config.trace_on,
             },
             sync_flush_timeout: ms(config.sync_flush_timeout_ms),
+            slave_rule: slave_rule(&config),
             short_polling_time: ms(config.short_polling_time_ms),
             delay_levels: DelayLevels::parse(&config.message_delay_level)
                 .map_err(|error| format!("messageDelayLevel={}: {error}", config.message_delay_level))?,
@@ -89,4 +93,24 @@ impl Settings {
     pub fn readable(&self) -> bool {
         self.permission & PERM_READ != 0
     }
+}
+
+/// inSyncReplicas and its kin. RocketMQ's own default waits for no slave, whatever the role is called; here SYNC_MASTER waits for one.
+fn slave_rule(config: &BrokerConfig) -> Option<SlaveRule> {
+    if config.broker_role != BrokerRole::SyncMaster {
+        return None;
+    }
+    let copies = match config.in_sync_replicas {
+        0 => 2,
+        copies => copies,
+    };
+    Some(SlaveRule {
+        copies,
+        timeout: Duration::from_millis(config.slave_timeout_ms),
+        refuses: config.enable_slave_acting_master,
+        copies_min: config
+            .enable_auto_in_sync_replicas
+            .then_some(config.min_in_sync_replicas),
+        gap: config.ha_max_gap_not_in_sync,
+    })
 }

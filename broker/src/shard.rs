@@ -8,7 +8,9 @@ use crate::handlers::pull;
 use crate::held_pulls::QueueKey;
 use crate::lost_messages::LostMessages;
 use crate::meta::Meta;
-use crate::replication::leader::Followers;
+use crate::replication::follower::Copying;
+use crate::replication::followers::Followers;
+use crate::replication::slave_waits::{SlaveRule, SlaveWait, SlaveWaits};
 use crate::replies::{SendReplyFields, WaitingBatch, WaitingSend, WaitingSends};
 use crate::request::Origin;
 use bytes::BytesMut;
@@ -17,7 +19,7 @@ use protocol::model::ShardId;
 use protocol::response_code::ResponseCode;
 use runtime::Instant;
 use runtime::sync::Notify;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::time::Duration;
@@ -40,8 +42,12 @@ pub struct CoreShard {
     pub consumer_offsets: RefCell<ConsumerOffsets>,
     /// The delay levels whose queues are here.
     pub delayed: DelayedMessages,
+    /// On a slave: how the copying goes.
+    pub copying: Copying,
     /// The slaves that copy it.
     pub followers: Followers,
+    /// Sends that are stored here and wait for slaves.
+    slave_waits: SlaveWaits,
     /// Rung when consumer offsets have changed.
     pub offsets_changed: Notify,
     /// What readers have met that cannot be read.
@@ -49,7 +55,9 @@ pub struct CoreShard {
     /// Messages no further than this from the end of the log count as in memory.
     pub in_memory_distance: u64,
     /// A task looks for sends that have waited too long.
-    watched: std::cell::Cell<bool>,
+    watched: Cell<bool>,
+    /// Another one for those that wait for slaves.
+    slaves_watched: Cell<bool>,
 }
 
 impl CoreShard {
@@ -62,23 +70,34 @@ impl CoreShard {
             waiting: RefCell::default(),
             consumer_offsets: RefCell::default(),
             delayed: DelayedMessages::default(),
+            copying: Copying::default(),
             followers: Followers::default(),
+            slave_waits: SlaveWaits::default(),
             offsets_changed: Notify::new(),
             lost: LostMessages::default(),
             in_memory_distance,
-            watched: std::cell::Cell::new(false),
+            watched: Cell::new(false),
+            slaves_watched: Cell::new(false),
         })
     }
 
     /// A group commit has ended: its sends are answered and its messages can be read.
-    pub fn on_commit(&self, core: &Rc<Core>, commit: &Commit<'_>) {
+    pub fn on_commit(self: &Rc<Self>, core: &Rc<Core>, commit: &Commit<'_>) {
+        let slaves = match commit.result {
+            Ok(()) => self.slaves_to_wait_for(core),
+            Err(_) => None,
+        };
         let outcome = match commit.result {
             Ok(()) => Ok(ResponseCode::SUCCESS),
             Err(error) => Err(format!("the message was not stored: {error}")),
         };
         while let Some(batch) = self.take_until(commit.batch.0) {
-            answer(core, &batch, outcome.as_ref().copied().map_err(String::as_str));
-            self.waiting.borrow_mut().recycle(batch);
+            if let Some((rule, slaves)) = slaves {
+                self.wait_for_slaves(core, batch, commit.end, (rule, slaves));
+            } else {
+                answer(core, &batch, outcome.as_ref().copied().map_err(String::as_str));
+                self.waiting.borrow_mut().recycle(batch);
+            }
         }
         for arrival in commit.arrivals {
             self.delayed.arrived(arrival.queue.index());
@@ -92,6 +111,93 @@ impl CoreShard {
         if let Some(batch) = answered {
             answer(core, &batch, Ok(ResponseCode::SUCCESS));
         }
+    }
+
+    /// The rule by which sends wait for slaves, and for how many now; `None` if for none.
+    fn slaves_to_wait_for(&self, core: &Core) -> Option<(SlaveRule, usize)> {
+        let rule = core.settings().slave_rule?;
+        let slaves = rule
+            .slaves(self.slaves_in_sync(&rule))
+            .unwrap_or(rule.copies.saturating_sub(1));
+        (slaves > 0).then_some((rule, slaves))
+    }
+
+    fn slaves_in_sync(&self, rule: &SlaveRule) -> usize {
+        self.followers.in_sync(self.engine.committed_position(), rule.gap)
+    }
+
+    /// Refuses a send that waits for slaves when too few of them keep up (with enableSlaveActingMaster).
+    ///
+    /// # Errors
+    /// Apache's IN_SYNC_REPLICAS_NOT_ENOUGH.
+    pub fn check_slaves(&self, rule: &SlaveRule) -> Result<(), Error> {
+        match rule.slaves(self.slaves_in_sync(rule)) {
+            Some(_enough) => Ok(()),
+            None => Err(Error::System("in-sync replicas not enough".to_owned())),
+        }
+    }
+
+    fn wait_for_slaves(
+        self: &Rc<Self>,
+        core: &Rc<Core>,
+        mut batch: WaitingBatch,
+        end: u64,
+        (rule, slaves): (SlaveRule, usize),
+    ) {
+        if let Some(unwaiting) = batch.take_unwaiting() {
+            answer(core, &unwaiting, Ok(ResponseCode::SUCCESS));
+        }
+        self.slave_waits.push(SlaveWait {
+            end,
+            slaves,
+            deadline: Instant::now() + rule.timeout,
+            batch,
+        });
+        if !self.slaves_watched.replace(true) {
+            runtime::spawn(Rc::clone(self).answer_when_slaves_are_late(Rc::clone(core)));
+        }
+    }
+
+    /// A slave has said how far it is: sends that waited for that are answered.
+    pub fn on_slave_progress(&self, core: &Rc<Core>) {
+        while let Some(batch) = self
+            .slave_waits
+            .take_if(|oldest| self.followers.acknowledged(oldest.slaves) >= oldest.end)
+        {
+            answer(core, &batch, Ok(ResponseCode::SUCCESS));
+            self.waiting.borrow_mut().recycle(batch);
+        }
+    }
+
+    /// Answers sends that wait for slaves longer than slaveTimeout; until none waits.
+    async fn answer_when_slaves_are_late(self: Rc<Self>, core: Rc<Core>) {
+        while let Some(deadline) = self.slave_waits.first_deadline() {
+            runtime::sleep_until(deadline).await;
+            let (now, mut late) = (Instant::now(), 0);
+            while let Some(batch) = self.slave_waits.take_if(|oldest| oldest.deadline <= now) {
+                late += batch.sends().len();
+                answer(&core, &batch, Ok(ResponseCode::FLUSH_SLAVE_TIMEOUT));
+            }
+            if late > 0 {
+                runtime::mark!("slaves late");
+                tracing::warn!(
+                    shard = self.id.get(),
+                    sends = late,
+                    "too few slaves have these messages in time: sends answered FLUSH_SLAVE_TIMEOUT"
+                );
+            }
+        }
+        self.slaves_watched.set(false);
+    }
+
+    /// Waits until as many slaves have the log up to `end` as SYNC_MASTER asks for. Says whether they had it in time.
+    pub async fn on_slaves(&self, core: &Core, end: u64) -> bool {
+        let Some((rule, slaves)) = self.slaves_to_wait_for(core) else {
+            return true;
+        };
+        runtime::timeout(rule.timeout, self.followers.have(end, slaves))
+            .await
+            .is_ok()
     }
 
     /// Saves consumer offsets a moment after they have changed, for ever.
@@ -194,9 +300,15 @@ impl CoreShard {
             tracing::warn!(
                 shard = self.id.get(),
                 sends = batch.sends().len(),
-                "the disk is slow: sends answered FLUSH_DISK_TIMEOUT"
+                "the disk is slow: sends are answered that nobody knows whether it has them"
             );
-            answer(core, &batch, Ok(ResponseCode::FLUSH_DISK_TIMEOUT));
+            // No slave can have what is not committed here; Apache tells the slave's status when both are late.
+            let code = if self.slaves_to_wait_for(core).is_some() {
+                ResponseCode::FLUSH_SLAVE_TIMEOUT
+            } else {
+                ResponseCode::FLUSH_DISK_TIMEOUT
+            };
+            answer(core, &batch, Ok(code));
         }
     }
 }

@@ -36,6 +36,9 @@ pub fn main(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 
 fn serve(config: BrokerConfig, findings: &[Finding]) -> Result<(), String> {
     log_to_standard_error();
+    if let Err(error) = runtime::machine::raise_open_files() {
+        tracing::warn!(%error, "cannot have more files open than at the start");
+    }
     program::log(findings);
     let boot_line = program::boot_line(&config);
     prepare(config)?.run(move |broker| {
@@ -44,6 +47,7 @@ fn serve(config: BrokerConfig, findings: &[Finding]) -> Result<(), String> {
             runtime::spawn(stop_on_signal(broker.clone()));
             broker.ready().await;
             say(&boot_line);
+            runtime::service_manager::ready(boot_line.trim_end());
         }
     })
 }
@@ -86,6 +90,7 @@ async fn origin_of(settings: &Settings, root: &Path) -> io::Result<Origin> {
 /// A broker whose store is locked and whose cores do not run yet.
 #[derive(Debug)]
 pub struct Prepared {
+    config: BrokerConfig,
     broker: Arc<Broker>,
     cores: CoreOptions,
 }
@@ -98,19 +103,20 @@ pub fn prepare(config: BrokerConfig) -> Result<Prepared, String> {
     let cores = plan::core_options(&config)?;
     tracing::info!("{}", cores.io);
     let mut store = plan::store_options(&config, cores.cores);
-    let settings = Settings::new(config)?;
+    let settings = Settings::new(config.clone())?;
     let (layout, origin) = runtime::core::run_here(&cores.io, open_store(&settings, &mut store))
         .map_err(|error| format!("cannot make an event loop: {error}"))??;
     let (shards, each) = (u64::from(layout.shards().get()), store.memory_max());
     tracing::info!("{}", plan::memory_line(shards, each));
     Ok(Prepared {
+        config,
         broker: Broker::with_origin(settings, layout, cores.cores, origin),
         cores,
     })
 }
 
 impl Prepared {
-    /// Runs the broker until somebody calls [`Broker::stop`]; `beside` runs beside it, on the core that owns the control tables.
+    /// Runs the broker, and again as often as it asks for that, until somebody calls [`Broker::stop`]; `beside` runs beside it, on the core that owns the control tables.
     /// When a core fails the process ends, since the others cannot go on without it.
     ///
     /// # Errors
@@ -119,7 +125,23 @@ impl Prepared {
     where
         F: Future<Output = ()> + 'static,
     {
-        let Prepared { broker, cores } = self;
+        let (beside, mut prepared) = (Arc::new(beside), self);
+        loop {
+            let config = prepared.config.clone();
+            if !prepared.run_once(&beside)? {
+                return Ok(());
+            }
+            prepared = prepare(config)?;
+        }
+    }
+
+    /// Says whether it is to be run again.
+    fn run_once<F>(self, beside: &Arc<impl Fn(Arc<Broker>) -> F + Send + Sync + 'static>) -> Result<bool, String>
+    where
+        F: Future<Output = ()> + 'static,
+    {
+        let Prepared { broker, cores, .. } = self;
+        let (beside, kept) = (Arc::clone(beside), Arc::clone(&broker));
         let work = move |core| {
             let broker = Arc::clone(&broker);
             let beside = (core == CONTROL_CORE).then(|| beside(Arc::clone(&broker)));
@@ -134,16 +156,18 @@ impl Prepared {
             }
         };
         let ended = runtime::core::run_cores(&cores, work);
-        ended
-            .map(drop)
-            .map_err(|error| format!("cannot make an event loop: {error}"))
+        ended.map_err(|error| format!("cannot make an event loop: {error}"))?;
+        Ok(kept.starts_again())
     }
 }
 
 /// Stops a broker when the process is asked to stop.
 pub async fn stop_on_signal(broker: Arc<Broker>) {
     match runtime::signal::terminated().await {
-        Ok(signal) => tracing::info!(signal, "the broker stops"),
+        Ok(signal) => {
+            tracing::info!(signal, "the broker stops");
+            runtime::service_manager::stopping();
+        }
         Err(error) => {
             tracing::error!(%error, "cannot wait for signals: the broker can be ended by SIGKILL alone");
             return;

@@ -10,6 +10,7 @@ use engine::{Appended, NewMessage};
 use protocol::message::properties::{self, names};
 use protocol::message::record::RecordView;
 use protocol::model::{QueueId, tag_hash};
+use protocol::response_code::ResponseCode;
 use smallvec::SmallVec;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -70,21 +71,25 @@ impl OwnedMessage {
 }
 
 impl Core {
-    /// Stores a message in its home shard, wherever that is, and waits until it is committed.
+    /// Stores a message in its home shard, wherever that is, and waits until it is committed and, in a SYNC_MASTER, with its slaves. Also
+    /// says what a send is to be answered: that it is stored, but slaves are late, perhaps.
     ///
     /// # Errors
     /// When it is refused or its group commit fails.
-    pub async fn store(&self, message: OwnedMessage) -> Result<Appended, Error> {
+    pub async fn store(&self, message: OwnedMessage) -> Result<(Appended, ResponseCode), Error> {
         let home = self.map.core_of(self.map.home(&message.topic, message.queue_id));
         let stored = self.ask(home, move |core| async move { core.store_here(&message).await });
         stored.await.unwrap_or_else(|| Err(Error::stopping()))
     }
 
-    async fn store_here(self: Rc<Self>, message: &OwnedMessage) -> Result<Appended, Error> {
+    async fn store_here(self: Rc<Self>, message: &OwnedMessage) -> Result<(Appended, ResponseCode), Error> {
         let home = self.map.home(&message.topic, message.queue_id);
         let shard = self
             .shard(home)
             .ok_or_else(|| Error::System(format!("shard {} is not on this core", home.get())))?;
+        if let Some(rule) = self.settings().slave_rule {
+            shard.check_slaves(&rule)?;
+        }
         let unique_id = message.property(names::UNIQ_KEY).filter(|id| !id.is_empty());
         let keys: SmallVec<[&str; 8]> = unique_id
             .into_iter()
@@ -120,6 +125,12 @@ impl Core {
             .await
             .map_err(|error| not_appended(&error))?;
         self.stats.put_accepted(&message.topic, appended.size);
-        Ok(appended)
+        let end = appended.physical_offset.position() + appended.size as u64;
+        let code = if shard.on_slaves(&self, end).await {
+            ResponseCode::SUCCESS
+        } else {
+            ResponseCode::FLUSH_SLAVE_TIMEOUT
+        };
+        Ok((appended, code))
     }
 }

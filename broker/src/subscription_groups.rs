@@ -433,6 +433,8 @@ impl From<&SubscriptionGroupConfig> for SubscriptionGroup {
             name: Arc::from(config.group_name.as_str()),
             consume_enable: config.consume_enable,
             consume_broadcast_enable: config.consume_broadcast_enable,
+            broker_id: config.broker_id,
+            slow_broker_id: config.which_broker_when_consume_slowly,
             retry_queues: u32::try_from(config.retry_queue_nums).unwrap_or(0),
             retry_max_times: config.retry_max_times,
             sys_flag: config.group_sys_flag,

@@ -1,7 +1,9 @@
 //! The client against a real cluster, Apache's or ours: `NAMESRV=host:port cargo test -p client -- --ignored`.
 //! The cluster must create topics by request and have one master at least.
 
-use crate::{Admin, Client, KeyQuery, Message, Producer, PullConsumer, PullOptions, PullStatus, SendStatus};
+use crate::{
+    Admin, Client, KeyQuery, Message, Producer, PullConsumer, PullOptions, PullStatus, ResetTarget, SendStatus,
+};
 use protocol::body::group::SubscriptionGroupConfig;
 use protocol::body::heartbeat::ConsumerData;
 use protocol::body::subscription::SubscriptionData;
@@ -181,7 +183,7 @@ fn offsets_are_kept_and_times_are_found() {
         assert!(groups.contains(&cluster.group));
         let reset = cluster
             .admin
-            .reset_offset(&cluster.master, &cluster.group, &cluster.topic, 0, true)
+            .reset_offset(&cluster.master, &cluster.group, &cluster.topic, ResetTarget::Time(0))
             .await
             .unwrap();
         assert_eq!(reset.len(), 4);
@@ -323,7 +325,8 @@ fn topics_groups_and_configuration_are_managed() {
         assert_eq!(admin.kv_list("ClientTest").await.unwrap()["k"], "v");
         admin.delete_kv("ClientTest", "k").await.unwrap();
         assert_eq!(admin.kv("ClientTest", "k").await.unwrap(), None);
-        assert!(!admin.name_server_config().await.unwrap().is_empty());
+        let name_server = &cluster.client.name_servers()[0];
+        assert!(!admin.name_server_config(name_server).await.unwrap().is_empty());
         admin.delete_topic(&cluster.name, &cluster.topic).await.unwrap();
         until("the topic is gone", async || {
             cluster.client.fresh_route(&cluster.topic).await.is_err()

@@ -14,7 +14,7 @@ mod route;
 mod topic_setup;
 
 pub use crate::core::{Client, NoFields};
-pub use admin::{Admin, KeyQuery};
+pub use admin::{Admin, KeyQuery, ResetTarget};
 pub use error::Error;
 pub use message::{Message, ReceivedMessage};
 pub use producer::{Prepared, Producer, SendResult, SendStatus};

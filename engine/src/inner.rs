@@ -221,6 +221,7 @@ impl Inner {
         for batch in batches {
             (self.hooks.on_commit)(&Commit {
                 batch: batch.id,
+                end: batch.end,
                 result: Err(&error),
                 arrivals: &[],
             });
@@ -255,6 +256,7 @@ impl Inner {
         }
         (self.hooks.on_commit)(&Commit {
             batch: batch.id,
+            end: batch.end,
             result: Ok(()),
             arrivals: &batch.arrivals,
         });

@@ -4,7 +4,7 @@
 //! What counts when: a log is trusted batch by batch, each up to its [`Seal`]; a consume queue only below the durable end of
 //! its [`Manifest`]; what a broker will not look at again is said by its [`Checkpoint`].
 
-pub use crate::consume_queue::inspect::{Manifest, Page, PageRun, RunContent, decode_directory, page_is_blank};
+pub use crate::consume_queue::inspect::{Manifest, Page, PageRun, RunContent, decode_directory};
 use crate::control_record as control;
 pub use crate::key_index::inspect::{KEY_MANIFEST_NAME, KEY_PAGE_SIZE, key_page_is_sound, key_run_pages, key_runs};
 use crate::message::index_keys;

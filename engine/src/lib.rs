@@ -9,6 +9,7 @@ mod checkpoint;
 mod cold;
 pub mod consume_queue;
 mod control_record;
+mod cut;
 mod error;
 mod imported;
 mod index_file;
@@ -42,6 +43,7 @@ mod verified;
 mod writer;
 
 pub use consume_queue::{Entry, QueueSlot};
+pub use cut::{CutLog, cut_log};
 pub use error::{AppendError, Error, FenceReason, ReadError};
 pub use imported::{ImportError, Imported};
 pub use index_file::IndexError;

@@ -1,7 +1,7 @@
 //! How batches reach the disk: one of two ways, the same for a store's whole life in a process.
 //!
-//! - Buffered: positioned writes into the page cache, from the loop turn itself. What is written outlives the process; a sync
-//!   through the ring makes it durable. Segments are fresh: a write into a part of a recycled one that is not cached would
+//! - Buffered: positioned writes into the page cache, by the core's flusher thread, since a file system that is frozen or whose
+//!   journal is full lets the writer wait. What is written outlives the process; a sync through the ring makes it durable. Segments are fresh: a write into a part of a recycled one that is not cached would
 //!   first read it.
 //! - Direct: past the page cache, by the core's flusher thread. What is written is durable. Segments are pre-written or
 //!   recycled, see [`crate::spare_segments`].
@@ -51,6 +51,18 @@ impl LogWriter {
         Ok(LogWriter::Direct(LastBlock(RefCell::new(block.freeze()))))
     }
 
+    /// Goes on at `to` instead of `from`: what is between stays as it is in the file, but for zeros in the block of `to`.
+    pub(crate) fn skip_to(&self, from: u64, to: u64) {
+        if let LogWriter::Direct(last) = self {
+            let mut block = BytesMut::new();
+            if from / BLOCK == to / BLOCK {
+                block.extend_from_slice(&last.0.borrow());
+            }
+            block.resize(within_block(to), 0);
+            last.0.replace(block.freeze());
+        }
+    }
+
     /// Whether what is written is durable.
     pub(crate) fn is_direct(&self) -> bool {
         matches!(self, LogWriter::Direct(_))
@@ -71,7 +83,7 @@ impl LogWriter {
     /// Writes `parts`, which follow each other, to `position` of the log, within one segment.
     pub(crate) async fn write(&self, segment: &Segment, position: u64, parts: Vec<Bytes>) -> io::Result<()> {
         match self {
-            LogWriter::Buffered => segment.write(position, &parts).await,
+            LogWriter::Buffered => segment.write(position, parts).await,
             LogWriter::Direct(last) => {
                 let begun = last.0.borrow().clone();
                 let begun = if position.is_multiple_of(BLOCK) {

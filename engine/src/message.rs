@@ -105,6 +105,8 @@ pub struct Arrival {
 pub struct Commit<'a> {
     /// Which one; they end in order.
     pub batch: BatchId,
+    /// Byte position in the shard's log behind it.
+    pub end: u64,
     /// Whether what it holds is stored as the flush mode asks.
     pub result: Result<(), &'a AppendError>,
     /// Messages of the batch that consumers can see, in the order of the log; readable already. Empty when it failed.

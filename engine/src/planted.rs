@@ -4,10 +4,16 @@
 /// A bug, after what it does. The rows are those of the reliability reference.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Bug {
+    /// S1: a sync or a durable write that failed is taken for one that did not.
+    AckAfterFailedSync,
     /// S1: sync flush acknowledges before the sync.
     AckBeforeSync,
     /// S2: what no index has is not indexed after a crash.
     NoFeed,
+    /// S2: what a crash tore is not cut.
+    NoCut,
+    /// S2: recovery does not ask whether a batch follows the one before: old bytes behind the end count again.
+    NoChain,
     /// S3: after a crash only the last segment is indexed.
     FeedLastSegment,
     /// S4: cold reads check bodies only.

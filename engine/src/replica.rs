@@ -7,6 +7,7 @@
 //!
 //! A follower's batches go through the same writer as a master's, and are indexed at their commit.
 
+use crate::checkpoint::DamagedRange;
 use crate::control_record::{
     KIND_DELETE_TOPIC, KIND_QUEUE_BEGIN, Kind, Meta, SEAL_SIZE, Seal, kind_and_size, own_offset,
 };
@@ -20,6 +21,9 @@ use bytes::{Buf as _, Bytes};
 use protocol::message::record::{self, RecordView};
 use runtime::Instant;
 use std::io;
+
+/// Bytes that are looked through at once.
+const LOOK_SIZE: usize = 1 << 20;
 
 /// Where a log stands: two logs that say the same here hold the same bytes before it.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -112,6 +116,20 @@ impl Shard {
         self.0.batches_from(position, bytes_max).await
     }
 
+    /// Where one that copies this log goes on, when what lies at `position` is damaged. The damage is noted, if nobody knew of it; `None` when
+    /// there is none after all.
+    pub async fn behind_damage(&self, position: u64) -> Option<LogPosition> {
+        self.0.behind_damage(position).await
+    }
+
+    /// Leaves a part of the log out, which the log that is copied has lost; readers get it as damaged. Waits for what is under way.
+    ///
+    /// # Errors
+    /// [`CopyError`]: nothing is left out then.
+    pub async fn skip_to(&self, to: LogPosition) -> Result<(), CopyError> {
+        self.0.skip_to(to).await
+    }
+
     /// The checksum of the seal before a position: what [`LogPosition::chain`] of a log that is the same up to there must be.
     /// `None` where no batch begins, or none that is there still.
     ///
@@ -155,21 +173,79 @@ impl Inner {
         if self.log.base_of(begin.position) != begin.position {
             return refuse("a log begins with a segment");
         }
-        self.staging.borrow_mut().begin_at(begin);
+        self.positions.min.set(begin.position);
+        self.positions.prepared.set(begin.position);
+        self.stand_at(begin);
+        Ok(())
+    }
+
+    async fn behind_damage(&self, position: u64) -> Option<LogPosition> {
+        let mut to = position;
+        while to < self.positions.confirmed.get() {
+            let damaged = matches!(self.batches_from(to, 1).await, Err(ReadError::Damaged { .. }));
+            if damaged && self.quarantined(to).is_none() {
+                let (_to, _new) = self.scrub_again(to).await;
+            }
+            match self.quarantined(to) {
+                Some(further) => to = further,
+                None => break,
+            }
+        }
+        if to == position {
+            return None;
+        }
+        let chain = self.chain_at(to).await.ok()??;
+        Some(LogPosition { position: to, chain })
+    }
+
+    async fn skip_to(&self, to: LogPosition) -> Result<(), CopyError> {
+        while self.positions.confirmed.get() < self.end() {
+            let woken = self.wakes.commit.notified();
+            self.check_fence()?;
+            woken.await;
+        }
+        let end = self.end();
+        if to.position <= end {
+            return Err(CopyError::NotNext {
+                found: to.position,
+                end,
+                reason: "a part that is lost there is here",
+            });
+        }
+        self.sync_to(self.positions.written.get()).await?;
+        {
+            // A checkpoint under way would write over what is noted now.
+            let _turn = self.wakes.checkpoint_turn.acquire().await;
+            self.checkpoint.last.borrow_mut().damage.push(DamagedRange {
+                from: end,
+                to: to.position,
+                reason: "it was damaged where it was copied from".to_owned(),
+            });
+            self.stand_at(to);
+        }
+        // Durable before anything is written behind it: a start would take the hole for the log's end.
+        self.take_checkpoint().await.map_err(|error| {
+            CopyError::from(self.fence_with("note damage of", self.log.directory().to_owned(), &error))
+        })?;
+        self.wakes.commit.notify_waiters();
+        Ok(())
+    }
+
+    /// The log goes on here, with nothing under way.
+    fn stand_at(&self, place: LogPosition) {
+        self.log_writer.skip_to(self.end(), place.position);
+        self.staging.borrow_mut().begin_at(place);
         let positions = &self.positions;
         for position in [
-            &positions.min,
             &positions.written,
             &positions.synced,
             &positions.confirmed,
-            &positions.prepared,
             &positions.writeback,
         ] {
-            position.set(begin.position);
+            position.set(place.position);
         }
-        self.confirmed_crc.set(begin.chain);
+        self.confirmed_crc.set(place.chain);
         self.wakes.preparer.notify_one();
-        Ok(())
     }
 
     fn append_copied(&self, batches: &mut Bytes) -> Result<(), CopyError> {
@@ -347,7 +423,7 @@ impl Inner {
         Ok(())
     }
 
-    async fn batches_from(&self, position: u64, bytes_max: usize) -> Result<Vec<(Bytes, u64)>, ReadError> {
+    pub(crate) async fn batches_from(&self, position: u64, bytes_max: usize) -> Result<Vec<(Bytes, u64)>, ReadError> {
         let mut parts = self.batches_in_memory(position, bytes_max);
         if parts.is_empty() && position < self.positions.confirmed.get() {
             let batches = self.batches_on_disk(position, bytes_max).await?;
@@ -386,14 +462,14 @@ impl Inner {
             let size = usize::try_from(committed - position).unwrap_or(usize::MAX).min(wanted);
             let read = self.log.read(position, size).await;
             let bytes = read.map_err(|error| self.unreadable(position, size, &error))?;
-            let whole = whole_batches(&bytes);
+            let whole = sound_batches(&bytes);
             if whole > 0 {
                 return Ok(bytes.slice(..whole));
             }
-            if size < wanted || bytes.len() < size {
+            if size < wanted || bytes.len() < size || whole_batches(&bytes) > 0 {
                 return Err(ReadError::Damaged {
                     physical_offset: self.physical(position),
-                    reason: "no batch begins there".to_owned(),
+                    reason: "no batch begins there, or not as it was sealed".to_owned(),
                     next: None,
                 });
             }
@@ -420,13 +496,39 @@ impl Inner {
             return Ok(None);
         }
         let parts = match self.batches_from(position, 1).await {
-            Err(ReadError::Damaged { .. }) => return Ok(None),
+            // The batch there says nothing any more, but the one before it may.
+            Err(ReadError::Damaged { .. }) => return Ok(self.seal_that_ends_at(position).await),
             parts => parts?,
         };
         let first = parts.first().map_or(&[][..], |(bytes, _next)| &bytes[..]);
         Ok(first_seal(first)
             .filter(|seal| seal.start == position)
             .map(|seal| seal.previous))
+    }
+
+    /// The checksum of the seal of the batch that ends at a position, if it can be read.
+    async fn seal_that_ends_at(&self, position: u64) -> Option<u32> {
+        let before = position.checked_sub(1)?;
+        let base = self.log.base_of(before).max(self.positions.min.get());
+        let mut at = self.boundary_below(before).map_or(base, |(start, _)| start.max(base));
+        let mut found = None;
+        while at < position && found.is_none() {
+            let parts = self.batches_from(at, LOOK_SIZE).await.ok()?;
+            for (batches, next) in parts {
+                for_each_seal(&batches, |seal| {
+                    let end = if seal.ends_segment {
+                        self.log.end_of(seal.start)
+                    } else {
+                        seal.end()
+                    };
+                    if end == position {
+                        found = Some(seal.crc);
+                    }
+                });
+                at = next;
+            }
+        }
+        found
     }
 
     /// Why the log takes no appends of its own, if it follows another.
@@ -465,6 +567,35 @@ fn first_seal(bytes: &[u8]) -> Option<Seal> {
             (Kind::Message | Kind::Meta, size) => at += size,
         }
     }
+}
+
+/// Visits the seals of whole batches.
+pub(crate) fn for_each_seal(mut batches: &[u8], mut visit: impl FnMut(&Seal)) {
+    while let Some(seal) = first_seal(batches) {
+        visit(&seal);
+        if seal.ends_segment {
+            return;
+        }
+        batches = batches.get(seal.length as usize + SEAL_SIZE..).unwrap_or_default();
+    }
+}
+
+/// As [`whole_batches`], up to the first that is not what was sealed.
+fn sound_batches(bytes: &[u8]) -> usize {
+    let whole = bytes.get(..whole_batches(bytes)).unwrap_or_default();
+    let (mut rest, mut sound) = (whole, 0);
+    while let Some(seal) = first_seal(rest) {
+        let records = rest.get(..seal.length as usize).unwrap_or_default();
+        if crc32fast::hash(records) != seal.batch_crc {
+            return sound;
+        }
+        if seal.ends_segment {
+            return whole.len();
+        }
+        sound += records.len() + SEAL_SIZE;
+        rest = whole.get(sound..).unwrap_or_default();
+    }
+    sound
 }
 
 /// Bytes of the whole batches that `bytes` begin with, with the blank record where one ends the segment.

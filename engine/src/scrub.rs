@@ -71,7 +71,7 @@ impl Inner {
     }
 
     /// Looks once more at what did not check. Returns where to go on, and whether it is damage that nobody knew of.
-    async fn scrub_again(&self, position: u64) -> (u64, bool) {
+    pub(crate) async fn scrub_again(&self, position: u64) -> (u64, bool) {
         let mut walk = self.scrub_walk();
         let reason = match walk.batch(position, None).await {
             Ok(batch) => return (batch.next, false),
@@ -100,7 +100,7 @@ impl Inner {
     }
 
     /// Where known damage at `position` ends.
-    fn quarantined(&self, position: u64) -> Option<u64> {
+    pub(crate) fn quarantined(&self, position: u64) -> Option<u64> {
         crate::recovery::known_damage(&self.checkpoint.last.borrow().damage, position)
     }
 }

@@ -74,10 +74,10 @@ impl Segment {
     }
 
     /// Writes `parts` one behind the other, through the page cache; `position` is one of the log.
-    pub(crate) async fn write(&self, position: u64, parts: &[Bytes]) -> io::Result<()> {
+    pub(crate) async fn write(&self, position: u64, parts: Vec<Bytes>) -> io::Result<()> {
         #[cfg(test)]
         faults::on_write()?;
-        self.file().await?.write_at(position - self.base, parts).await
+        self.file().await?.write_in_turn(position - self.base, parts).await
     }
 
     /// The parts of a range of the log that may have been written, as far as the file system tells; all of it where it cannot.

@@ -4,7 +4,7 @@
 use crate::choose;
 use engine::inspect::{
     Checkpoint, Description, KEY_PAGE_SIZE, Manifest, Metadata, PAGE_SIZE, Page, RecordKind, RunContent, SEAL_SIZE,
-    Seal, decode_directory, key_page_is_sound, key_run_pages, key_runs, kind_and_size, own_offset, page_is_blank,
+    Seal, decode_directory, key_page_is_sound, key_run_pages, key_runs, kind_and_size, own_offset,
 };
 
 /// Behind the magic number of a sealed file or a page of the consume queue.
@@ -123,7 +123,6 @@ fn queue_page(bytes: &mut Vec<u8>, mend: bool) {
         bytes.resize(PAGE_SIZE, 0);
         mend_checksum(bytes, CHECKSUM_AT, CHECKSUM_AT + 4);
     }
-    let _blank = page_is_blank(bytes);
     let Ok(page) = Page::check(bytes, 0, 0) else { return };
     let entries = page.runs().map(|run| match run.content {
         RunContent::Entries(entries) => entries.len(),

@@ -96,6 +96,9 @@ fn serve(settings: Settings, config_file: Option<PathBuf>) -> ExitCode {
         .with_max_level(tracing::Level::INFO)
         .with_ansi(false)
         .init();
+    if let Err(error) = runtime::machine::raise_open_files() {
+        tracing::warn!(%error, "cannot have more files open than at the start");
+    }
     let ran = runtime::core::run_here(&BLOCKING, async {
         let server = NameServer::start(settings, config_file, |name| std::env::var(name).ok())
             .await
@@ -104,10 +107,12 @@ fn serve(settings: Settings, config_file: Option<PathBuf>) -> ExitCode {
             "The Name Server boot success. serializeType=JSON, address {}\n",
             server.address()
         ));
+        runtime::service_manager::ready(&format!("serves at {}", server.address()));
         let signal = runtime::signal::terminated()
             .await
             .map_err(|error| format!("cannot wait for signals: {error}"))?;
         tracing::info!(signal, "the name server stops");
+        runtime::service_manager::stopping();
         server.stop().await;
         Ok::<(), String>(())
     });

@@ -6,8 +6,9 @@
 //!
 //! A registration belongs to the connection it came over, and connections are numbered in the order they were made. An
 //! unregister request counts only over that connection, and a connection that closes takes only its own registrations with
-//! it. So whatever an old process of a broker, or an old connection, still has to say cannot harm a newer registration. A
-//! heartbeat over a newer connection moves the registration there.
+//! it. So whatever an old process of a broker, or an old connection, still has to say cannot harm a newer registration: not
+//! even a registration of its own, which would tie the broker to a connection that is about to close. A heartbeat over a newer
+//! connection moves the registration there.
 //!
 //! Beyond that the rules are those of RocketMQ's `RouteInfoManager`.
 
@@ -100,6 +101,8 @@ pub enum Registered {
     },
     /// Another broker holds the id, and its state is newer.
     OutOfDate,
+    /// The same broker has registered over a newer connection: this is what its last process had sent.
+    Late,
     /// One topic of a broker that has not registered as a whole yet.
     NotRegisteredYet,
 }
@@ -211,6 +214,9 @@ impl RouteTable {
     /// Names that cannot be names, and bounds of the table. Nothing has changed then.
     pub fn register(&mut self, new: Registration, rules: Rules, now: Instant) -> Result<Registered, RouteError> {
         self.check(&new)?;
+        if self.live.get(&new.broker).is_some_and(|live| live.source > new.source) {
+            return Ok(Registered::Late);
+        }
         if self.is_out_of_date(&new) {
             // What the loser registered before, if anything, must not live on either.
             self.live.remove(&new.broker);

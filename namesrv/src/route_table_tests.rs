@@ -135,6 +135,20 @@ fn a_late_unregister_of_an_old_process_leaves_the_new_one() {
 }
 
 #[test]
+fn a_late_registration_of_an_old_process_does_not_take_the_new_one_with_it() {
+    let mut table = RouteTable::default();
+    accept(&mut table, registration("b", 0, "m:1", 1, &["T", "U"]));
+    accept(&mut table, registration("b", 0, "m:1", 2, &["T", "U"]));
+    let late = table.register(registration("b", 0, "m:1", 1, &["T"]), RULES, at(1));
+    assert_eq!(late, Ok(Registered::Late));
+    table.close(Source(1));
+    assert!(table.route("U", RULES).is_some());
+    // The connection that it belongs to still counts.
+    table.close(Source(2));
+    assert!(table.route("U", RULES).is_none());
+}
+
+#[test]
 fn a_closed_connection_takes_its_broker_at_once() {
     let mut table = pair();
     table.close(Source(1));
@@ -440,7 +454,7 @@ fn names_that_cannot_be_names_are_refused_and_change_nothing() {
 }
 
 /// What can happen, in any order: processes of a broker start (registering over a new connection), beat, say goodbye late,
-/// lose connections late. The claim: the latest process that registered and has neither said goodbye over its own
+/// register late, lose connections late. The claim: the latest process that registered and has neither said goodbye over its own
 /// connection nor lost it is always found, and once everyone is gone nothing is left.
 #[test]
 fn no_order_of_events_wipes_a_fresh_registration() {
@@ -458,7 +472,7 @@ fn no_order_of_events_wipes_a_fresh_registration() {
             let name = ["a", "b"][which];
             let now = at(step);
             events += 1;
-            match random(6) {
+            match random(7) {
                 0 => {
                     let source = next_source;
                     next_source += 1;
@@ -478,6 +492,7 @@ fn no_order_of_events_wipes_a_fresh_registration() {
                 2 => {
                     if let Some(source) = pick(&processes[which], &mut random) {
                         table.heartbeat(&broker(address), Source(source), now);
+                        owner[which] = owner[which].map(|owner| owner.max(source));
                     }
                 }
                 3 => {
@@ -495,6 +510,14 @@ fn no_order_of_events_wipes_a_fresh_registration() {
                         if owner[which] == Some(source) {
                             owner[which] = None;
                         }
+                    }
+                }
+                5 => {
+                    if let Some(source) = pick(&processes[which], &mut random) {
+                        table
+                            .register(registration(name, 0, address, source, &["T", "U"]), RULES, now)
+                            .unwrap();
+                        owner[which] = owner[which].max(Some(source));
                     }
                 }
                 _ => drop(table.expire(now)),

@@ -1,7 +1,7 @@
 //! A name server and three brokers in a simulated world where the network and the machines fail.
 //!
 //! Claims: once faults have ceased, every running broker is found and nobody else is; a broker that dies for good is gone
-//! within its heartbeat time-out; KV config that was answered for is there after power cuts; a run can be repeated.
+//! within its heartbeat time-out; one that is restarted at once is found, whatever its last process still has to say; KV config that was answered for is there after power cuts; a run can be repeated.
 
 use crate::NameServer;
 use crate::config::TABLE;
@@ -23,13 +23,16 @@ use std::time::Duration;
 
 const NAME_SERVER: &str = "10.0.0.1:9876";
 const LIMIT: Duration = Duration::from_secs(3);
-const KINDS: [FaultKind; 11] = [
+const KINDS: [FaultKind; 14] = [
     FaultKind::PartialRead,
     FaultKind::PartialWrite,
     FaultKind::NetworkDelay,
+    FaultKind::PacketLoss,
     FaultKind::ConnectionReset,
+    FaultKind::DuplicateConnection,
     FaultKind::HalfOpen,
     FaultKind::Partition,
+    FaultKind::OneWayPartition,
     FaultKind::PowerCut,
     FaultKind::Kill,
     FaultKind::Pause,
@@ -62,9 +65,10 @@ fn client() -> RpcClient {
     RpcClient::new(Connections::new(Limits::default()), Rc::new(NoRequests))
 }
 
-/// A broker that registers once a second.
-async fn broker(number: u8) {
+/// A broker that registers as often.
+async fn broker(number: u8, period: Duration) {
     let client = client();
+    let silence_ms = i64::try_from(5 * period.as_millis()).unwrap();
     let mut body = RegisterBrokerBody::default();
     for topic in ["T", "U"] {
         let config = TopicConfig {
@@ -83,7 +87,7 @@ async fn broker(number: u8) {
             writer.put("clusterName", "C");
             writer.put("haServerAddr", "");
             writer.put_i64("brokerId", 0);
-            writer.put_i64("heartbeatTimeoutMillis", 5_000);
+            writer.put_i64("heartbeatTimeoutMillis", silence_ms);
         };
         if let Err(_failed) = client
             .invoke(NAME_SERVER, RequestCode::REGISTER_BROKER, fields, body.clone(), LIMIT)
@@ -91,8 +95,10 @@ async fn broker(number: u8) {
         {
             // As a real broker's client does: what does not answer is not used again.
             client.disconnect(NAME_SERVER);
+            runtime::sleep(Duration::from_secs(1)).await;
+        } else {
+            runtime::sleep(period).await;
         }
-        runtime::sleep(Duration::from_secs(1)).await;
     }
 }
 
@@ -129,6 +135,14 @@ async fn ask(code: RequestCode, namespace: &'static str) -> Option<Bytes> {
     Some(answer.into_body())
 }
 
+/// The names of the brokers that the name server gives.
+fn found(simulation: &Simulation, observer: NodeId) -> Vec<String> {
+    let asked = ask(RequestCode::GET_BROKER_CLUSTER_INFO, "");
+    let body = simulation.block_on(observer, asked, Duration::from_secs(30)).unwrap();
+    let info: ClusterInfo = from_slice(&body.expect("the name server answers")).unwrap();
+    info.broker_addr_table.into_keys().collect()
+}
+
 impl World {
     fn new(seed: u64) -> World {
         let faults = Faults::swarm(seed, &KINDS);
@@ -144,7 +158,7 @@ impl World {
         let brokers = (1..=3)
             .map(|number| {
                 let node = simulation.node(&format!("broker-{number}"), ip(10 + number));
-                simulation.start(node, move || broker(number));
+                simulation.start(node, move || broker(number, Duration::from_secs(1)));
                 node
             })
             .collect();
@@ -178,13 +192,7 @@ impl World {
     }
 
     fn found(&self) -> Vec<String> {
-        let asked = ask(RequestCode::GET_BROKER_CLUSTER_INFO, "");
-        let body = self
-            .simulation
-            .block_on(self.observer, asked, Duration::from_secs(30))
-            .unwrap();
-        let info: ClusterInfo = from_slice(&body.expect("the name server answers")).unwrap();
-        info.broker_addr_table.into_keys().collect()
+        found(&self.simulation, self.observer)
     }
 
     fn check_kv(&self) {
@@ -220,6 +228,34 @@ fn after_any_faults_exactly_the_running_brokers_are_found() {
         assert_eq!(world.found(), ["b2", "b3"], "seed {seed}");
     }
     assert!(set > 40 * 100, "the writer must get on: {set}");
+}
+
+/// What a process had sent when it was killed can arrive after the registration of the next one.
+#[test]
+fn a_broker_restarted_at_once_is_found_long_before_it_registers_again() {
+    for seed in 0..100 {
+        let faults = Faults::none().with(FaultKind::NetworkDelay, 500_000);
+        let simulation = Simulation::new(
+            seed,
+            Options {
+                faults,
+                ..Options::default()
+            },
+        );
+        simulation.start(simulation.node("name-server", ip(1)), name_server);
+        let broker_node = simulation.node("broker", ip(11));
+        simulation.start(broker_node, || broker(1, Duration::from_secs(60)));
+        simulation.run_for(Duration::from_millis(simulation.draw(3_000)));
+        simulation.kill(broker_node);
+        simulation.restart(broker_node);
+        // All that the last process sent arrives within two seconds.
+        simulation.run_for(Duration::from_secs(2));
+        let observer = simulation.node("observer", ip(2));
+        simulation.start(observer, std::future::pending::<()>);
+        simulation.set_all_faults(&Faults::none());
+        simulation.run_for(Duration::from_secs(10));
+        assert_eq!(found(&simulation, observer), ["b1"], "seed {seed}");
+    }
 }
 
 #[test]

@@ -7,7 +7,7 @@ use std::borrow::Cow;
 
 use thiserror::Error;
 
-use crate::ext::{ExtFields, ExtText};
+use crate::ext::{ExtFields, RawText};
 use crate::header_writer::HeaderWriter;
 
 pub mod admin;
@@ -55,14 +55,14 @@ pub trait Header: Sized {
 
 /// A type that one ext field can have.
 pub(crate) trait Field: Sized {
-    fn parse(field: &'static str, value: ExtText<'_>) -> Result<Self, HeaderError>;
+    fn parse(field: &'static str, value: RawText<'_>) -> Result<Self, HeaderError>;
     fn absent(field: &'static str) -> Result<Self, HeaderError>;
     fn put(&self, field: &'static str, writer: &mut HeaderWriter<'_>);
 }
 
 impl Field for String {
-    fn parse(_: &'static str, value: ExtText<'_>) -> Result<Self, HeaderError> {
-        Ok(value.into_cow().into_owned())
+    fn parse(_: &'static str, value: RawText<'_>) -> Result<Self, HeaderError> {
+        Ok(value.text().into_cow().into_owned())
     }
     fn absent(field: &'static str) -> Result<Self, HeaderError> {
         Err(HeaderError::Missing { field })
@@ -73,8 +73,8 @@ impl Field for String {
 }
 
 impl Field for i32 {
-    fn parse(field: &'static str, value: ExtText<'_>) -> Result<Self, HeaderError> {
-        parse_i32(field, &value)
+    fn parse(field: &'static str, value: RawText<'_>) -> Result<Self, HeaderError> {
+        parse_i32(field, value)
     }
     fn absent(field: &'static str) -> Result<Self, HeaderError> {
         Err(HeaderError::Missing { field })
@@ -85,8 +85,8 @@ impl Field for i32 {
 }
 
 impl Field for i64 {
-    fn parse(field: &'static str, value: ExtText<'_>) -> Result<Self, HeaderError> {
-        parse_i64(field, &value)
+    fn parse(field: &'static str, value: RawText<'_>) -> Result<Self, HeaderError> {
+        parse_i64(field, value)
     }
     fn absent(field: &'static str) -> Result<Self, HeaderError> {
         Err(HeaderError::Missing { field })
@@ -97,8 +97,8 @@ impl Field for i64 {
 }
 
 impl Field for bool {
-    fn parse(_: &'static str, value: ExtText<'_>) -> Result<Self, HeaderError> {
-        Ok(parse_bool(&value))
+    fn parse(_: &'static str, value: RawText<'_>) -> Result<Self, HeaderError> {
+        Ok(parse_bool(value))
     }
     fn absent(field: &'static str) -> Result<Self, HeaderError> {
         Err(HeaderError::Missing { field })
@@ -109,7 +109,7 @@ impl Field for bool {
 }
 
 impl<T: Field> Field for Option<T> {
-    fn parse(field: &'static str, value: ExtText<'_>) -> Result<Self, HeaderError> {
+    fn parse(field: &'static str, value: RawText<'_>) -> Result<Self, HeaderError> {
         T::parse(field, value).map(Some)
     }
     fn absent(_: &'static str) -> Result<Self, HeaderError> {
@@ -124,43 +124,43 @@ impl<T: Field> Field for Option<T> {
 
 /// Reads an int as Java's `Integer.parseInt` does.
 #[inline]
-pub(crate) fn parse_i32(field: &'static str, value: &ExtText<'_>) -> Result<i32, HeaderError> {
+pub(crate) fn parse_i32(field: &'static str, value: RawText<'_>) -> Result<i32, HeaderError> {
     number(field, value, "32-bit number")
 }
 
 /// Reads a long as Java's `Long.parseLong` does.
 #[inline]
-pub(crate) fn parse_i64(field: &'static str, value: &ExtText<'_>) -> Result<i64, HeaderError> {
+pub(crate) fn parse_i64(field: &'static str, value: RawText<'_>) -> Result<i64, HeaderError> {
     number(field, value, "64-bit number")
 }
 
 /// Reads a boolean as Java's `Boolean.parseBoolean` does: `true` in any case of letters, all else is false.
 #[inline]
-pub(crate) fn parse_bool(value: &ExtText<'_>) -> bool {
-    match value {
-        ExtText::Plain(text) => text.eq_ignore_ascii_case("true"),
-        other => other.to_cow().eq_ignore_ascii_case("true"),
+pub(crate) fn parse_bool(value: RawText<'_>) -> bool {
+    match value.plain() {
+        Some(bytes) => bytes.eq_ignore_ascii_case(b"true"),
+        None => value.text().into_cow().eq_ignore_ascii_case("true"),
     }
 }
 
 #[inline]
-fn number<T: core::str::FromStr>(
+fn number<T: core::str::FromStr + TryFrom<i64>>(
     field: &'static str,
-    value: &ExtText<'_>,
+    value: RawText<'_>,
     expected: &'static str,
 ) -> Result<T, HeaderError> {
-    let parsed = match value {
-        ExtText::Plain(text) => text.parse().ok(),
-        other => other.to_cow().parse().ok(),
+    let parsed = match value.short_number() {
+        Some(number) => T::try_from(number).ok(),
+        None => value.text().to_cow().parse().ok(),
     };
     parsed.ok_or_else(|| unparsable(field, value, expected))
 }
 
 #[cold]
-pub(crate) fn unparsable(field: &'static str, value: &ExtText<'_>, expected: &'static str) -> HeaderError {
+pub(crate) fn unparsable(field: &'static str, value: RawText<'_>, expected: &'static str) -> HeaderError {
     HeaderError::Unparsable {
         field,
-        value: value.to_cow().chars().take(64).collect(),
+        value: value.text().to_cow().chars().take(64).collect(),
         expected,
     }
 }
@@ -193,8 +193,8 @@ macro_rules! headers {
         impl $crate::header::Header for $name {
             fn decode(ext: $crate::ext::ExtFields<'_>) -> Result<Self, $crate::header::HeaderError> {
                 $(let mut $field: Option<$ty> = None;)*
-                for (key, value) in ext {
-                    match key.as_ref() {
+                for (key, value) in ext.raw() {
+                    match &*key.text().into_cow() {
                         $($wire => $field = Some(<$ty as $crate::header::Field>::parse($wire, value)?),)*
                         _ => {}
                     }
@@ -244,6 +244,7 @@ mod tests {
     use super::offset::{GetMaxOffsetRequest, ResetOffsetRequest};
     use super::send::SendHeader;
     use super::*;
+    use crate::ext::ExtText;
     use crate::frame::{Frame, Serialize, split_frame};
     use crate::request_code::RequestCode;
 

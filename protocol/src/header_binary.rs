@@ -8,9 +8,8 @@
 //! Bytes that are no UTF-8 read as replacement characters, as Java does. What follows the ext is skipped.
 
 use core::ops::Range;
-use std::borrow::Cow;
 
-use crate::ext::ExtText;
+use crate::ext::raw::{Form, RawText};
 use crate::frame::{FrameError, HeaderInfo};
 use crate::language::Language;
 
@@ -103,12 +102,6 @@ impl<'a> Reader<'a> {
         self.at = span.end;
         Ok(span)
     }
-
-    #[inline]
-    fn text(&self, span: Range<usize>) -> Cow<'a, str> {
-        let bytes = self.bytes.get(span).unwrap_or_default();
-        core::str::from_utf8(bytes).map_or_else(|_| String::from_utf8_lossy(bytes), Cow::Borrowed)
-    }
 }
 
 /// Walks the ext fields of a header that [`scan`] has passed.
@@ -123,19 +116,12 @@ impl<'a> BinaryExt<'a> {
             reader: Reader { bytes: fields, at: 0 },
         }
     }
-}
 
-impl<'a> Iterator for BinaryExt<'a> {
-    type Item = (Cow<'a, str>, ExtText<'a>);
-
-    #[inline]
-    fn next(&mut self) -> Option<Self::Item> {
+    #[inline(always)]
+    pub(crate) fn next_raw(&mut self) -> Option<(RawText<'a>, RawText<'a>)> {
         let key = self.reader.short_sized("ext key length").ok()?;
         let value = self.reader.sized("ext value length").ok()?;
-        let value = match self.reader.text(value) {
-            Cow::Borrowed(text) => ExtText::Plain(text),
-            Cow::Owned(text) => ExtText::Repaired(text),
-        };
-        Some((self.reader.text(key), value))
+        let text = |span| RawText::new(self.reader.bytes.get(span).unwrap_or_default(), Form::Binary);
+        Some((text(key), text(value)))
     }
 }

@@ -268,10 +268,15 @@ pub enum ConfigError {
         error: SyntaxError,
     },
     /// No key of that name.
-    #[error("{key} in {origin} is not a key of {program}{}", nearest.map(|key| format!("; did you mean {key}?")).unwrap_or_default())]
+    #[error("{key}={value} in {origin} is not a key of {program}; fix: {}", match nearest {
+        Some(key) => format!("did you mean {key}? Otherwise remove the line"),
+        None => "remove the line".to_owned(),
+    })]
     UnknownKey {
         /// As written.
         key: String,
+        /// As written.
+        value: String,
         /// Where.
         origin: Origin,
         /// Whose keys were searched.
@@ -497,6 +502,7 @@ impl Settings {
                 },
                 None => ConfigError::UnknownKey {
                     key: key.to_owned(),
+                    value: value.trim().to_owned(),
                     origin: origin.clone(),
                     program: self.table.program,
                     nearest: self.table.nearest(key),
@@ -527,7 +533,10 @@ impl Settings {
                 key: known.name,
                 value: value.to_owned(),
                 origin: origin.clone(),
-                problem,
+                problem: match known.default {
+                    "" => format!("{problem}; fix: correct it"),
+                    default => format!("{problem}; fix: correct it (the default is {default})"),
+                },
             })
     }
 
@@ -737,16 +746,23 @@ mod tests {
     fn a_number_that_does_not_parse_is_named_with_file_and_line() {
         assert_eq!(
             errors("# x\n\nlistenPort = 10921x"),
-            ["listenPort=10921x in b.conf line 3 is not a number"]
+            ["listenPort=10921x in b.conf line 3 is not a number; fix: correct it (the default is 10911)"]
         );
         assert_eq!(
             errors("listenPort=70000"),
-            ["listenPort=70000 in b.conf line 1 is not a whole number from 0 to 65535"]
+            [
+                "listenPort=70000 in b.conf line 1 is not a whole number from 0 to 65535; fix: correct it (the default is 10911)"
+            ]
         );
-        assert_eq!(errors("fsync=yes"), ["fsync=yes in b.conf line 1 is not true or false"]);
+        assert_eq!(
+            errors("fsync=yes"),
+            ["fsync=yes in b.conf line 1 is not true or false; fix: correct it (the default is true)"]
+        );
         assert_eq!(
             errors("role=MASTER"),
-            ["role=MASTER in b.conf line 1 is not one of ASYNC_MASTER, SLAVE"]
+            [
+                "role=MASTER in b.conf line 1 is not one of ASYNC_MASTER, SLAVE; fix: correct it (the default is ASYNC_MASTER)"
+            ]
         );
         assert!(errors("namesrvAddr=a:1;b")[0].contains("\"b\", which is not host:port"));
         for bad in [
@@ -765,15 +781,19 @@ mod tests {
     fn an_unknown_key_names_the_nearest_known_one() {
         assert_eq!(
             errors("listenport=1"),
-            ["listenport in b.conf line 1 is not a key of mqtest; did you mean listenPort?"]
+            [
+                "listenport=1 in b.conf line 1 is not a key of mqtest; fix: did you mean listenPort? Otherwise remove the line"
+            ]
         );
         assert_eq!(
             errors("brokerNam=1"),
-            ["brokerNam in b.conf line 1 is not a key of mqtest; did you mean brokerName?"]
+            [
+                "brokerNam=1 in b.conf line 1 is not a key of mqtest; fix: did you mean brokerName? Otherwise remove the line"
+            ]
         );
         assert_eq!(
             errors("somethingElse=1"),
-            ["somethingElse in b.conf line 1 is not a key of mqtest"]
+            ["somethingElse=1 in b.conf line 1 is not a key of mqtest; fix: remove the line"]
         );
         assert!(errors("storePathIndex=/x")[0].ends_with("set storePathRootDir"));
     }

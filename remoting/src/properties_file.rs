@@ -64,6 +64,16 @@ pub fn parse(text: &str) -> Result<Properties, SyntaxError> {
             logical.push_str(more.trim_start_matches(BLANKS));
         }
         let (key, value) = split(&logical);
+        if value.ends_with(BLANKS) {
+            let kept = value.trim_end_matches(BLANKS);
+            found.warnings.push((
+                line,
+                format!(
+                    "{key}={kept} ends with a blank, which is passed over (RocketMQ drops a number or a yes or no written so, and \
+                     takes its default in silence); fix: remove the blank"
+                ),
+            ));
+        }
         let unescaped = |part| unescape(part).map_err(|problem| SyntaxError { line, problem });
         found.entries.push(Property {
             key: unescaped(key)?,
@@ -346,6 +356,15 @@ mod tests {
         assert_eq!(found.warnings.len(), 1);
         assert_eq!(parse("<!-- one line -->\na=1").unwrap().entries.len(), 1);
         assert!(parse("<!-- open\na=1").unwrap_err().problem.contains("-->"));
+    }
+
+    #[test]
+    fn a_blank_at_the_end_of_a_value_is_passed_over_and_told_with_its_line() {
+        let found = parse("a=x\nlistenPort=10921 \nb = \n").unwrap();
+        assert_eq!(found.entries[1].value, "10921");
+        let (line, text) = &found.warnings[0];
+        assert_eq!((found.warnings.len(), *line), (1, 2));
+        assert!(text.starts_with("listenPort=10921 ends with a blank"), "{text}");
     }
 
     #[test]

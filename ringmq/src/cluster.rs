@@ -42,7 +42,7 @@ pub(crate) fn up(layout: Layout, place: &Place, detach: bool) -> Result<(), Fail
         name_servers: String::new(),
         services: known.services.into_iter().filter(Service::is_running).collect(),
     };
-    let to_start = configured(&planned, &cluster)?;
+    let to_start = configured(&planned, &cluster, true)?;
     cluster.name_servers = to_start.name_servers.join(";");
     let mut children = Vec::new();
     let started = start(&to_start, place, &mut cluster, &mut children)
@@ -77,6 +77,18 @@ pub(crate) fn down(options: &DownOptions) -> Result<(), Failure> {
     Err(format!("{} did not end within a minute; look into the logs", left.join(", ")).into())
 }
 
+/// Writes the configuration files that are not there yet, and checks all of them, alone and side by side.
+///
+/// # Errors
+/// What would keep a service from starting.
+pub(crate) fn prepare(layout: Layout, place: &Place) -> Result<Vec<Planned>, Failure> {
+    let planned = layout::plan(layout, place)?;
+    write_configurations(&planned)?;
+    // Whatever runs here now may be the very services that are to be kept in another way.
+    configured(&planned, &Cluster::default(), false)?;
+    Ok(planned)
+}
+
 fn write_configurations(planned: &[Planned]) -> Result<(), String> {
     for service in planned {
         let file = service.configuration_file();
@@ -104,8 +116,9 @@ struct Configured {
     masters: Vec<(String, String)>,
 }
 
-/// Reads all files, and checks those of brokers that do not run yet: ports of the others are taken, by themselves.
-fn configured(planned: &[Planned], running: &Cluster) -> Result<Configured, Failure> {
+/// Reads all files, and checks them; with `look` also whether the machine is ready for those that do not run yet: ports of
+/// the others are taken, by themselves.
+fn configured(planned: &[Planned], running: &Cluster, look: bool) -> Result<Configured, Failure> {
     let mut configured = Configured {
         name_servers: Vec::new(),
         missing: Vec::new(),
@@ -124,7 +137,7 @@ fn configured(planned: &[Planned], running: &Cluster) -> Result<Configured, Fail
             }
             Kind::Master | Kind::Slave => {
                 let machine = broker::config::Machine::here();
-                match program::configure(Some(&file), &[], &machine, !is_running) {
+                match program::configure(Some(&file), &[], &machine, look && !is_running) {
                     Ok((config, said)) => {
                         let address = config.broker_address();
                         findings.extend(said.into_iter().filter(|finding| finding.severity > Severity::Warning));

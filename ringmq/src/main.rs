@@ -2,6 +2,7 @@
 
 mod check;
 mod cluster;
+mod deploy;
 mod first_message;
 mod layout;
 mod services;
@@ -63,6 +64,7 @@ Examples:
   ringmq up                                a name server and a broker in this process
   ringmq up 2m2s                           two masters, a slave each, a name server; each a process of its own, until Ctrl-C
   ringmq up 3m-noslave --name-servers 3 --detach
+  ringmq up 2m2s --systemd units           writes a unit for each service, and starts nothing
   ringmq status
   ringmq down
 

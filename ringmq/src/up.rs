@@ -1,7 +1,7 @@
 //! `ringmq up`: what was asked for, a look or a cluster.
 
 use crate::layout::{self, Layout, Place};
-use crate::{Failure, cluster, single};
+use crate::{Failure, cluster, deploy, single};
 use std::net::IpAddr;
 use std::path::PathBuf;
 
@@ -28,6 +28,12 @@ pub(crate) struct Options {
     /// End when the cluster is ready, and leave it running
     #[arg(long, requires = "layout")]
     detach: bool,
+    /// Start nothing: write the configuration files, and a systemd unit for each service into this directory
+    #[arg(long, value_name = "DIR", requires = "layout", conflicts_with_all = ["detach", "compose"])]
+    systemd: Option<PathBuf>,
+    /// Start nothing: write the configuration files, and a compose file with its seccomp profile into this directory
+    #[arg(long, value_name = "DIR", requires = "layout", conflicts_with = "detach")]
+    compose: Option<PathBuf>,
 }
 
 /// Runs until a signal, or with `--detach` until all is ready.
@@ -45,5 +51,11 @@ pub(crate) fn run(options: &Options) -> Result<(), Failure> {
         port: options.port,
         name_servers: options.name_servers,
     };
+    if let Some(directory) = &options.systemd {
+        return deploy::systemd(layout, &place, &layout::absolute(directory)?);
+    }
+    if let Some(directory) = &options.compose {
+        return deploy::compose(layout, &place, &layout::absolute(directory)?);
+    }
     cluster::up(layout, &place, options.detach)
 }

@@ -8,7 +8,7 @@
 //! Positions and sizes of writes are multiples of [`BLOCK_SIZE`]; memory need not be aligned, the flusher thread copies into
 //! a block-aligned buffer of its own. A write that power ends halfway leaves each 512-byte sector old or new.
 
-use crate::flusher::{AlignedBuffer, Flusher};
+use crate::flusher::{AlignedBuffer, Flusher, Way};
 use crate::ring::Ring;
 use crate::sim::file as sim;
 use crate::task::blocking;
@@ -189,7 +189,7 @@ impl DirectFile {
     pub async fn write_at(&self, position: u64, parts: Vec<Bytes>) -> io::Result<()> {
         check_alignment(position, parts.iter().map(Bytes::len).sum())?;
         match &self.inner {
-            Inner::Real(direct) => direct.flusher.write(&direct.file, position, parts).await,
+            Inner::Real(direct) => direct.flusher.write(Way::Direct, &direct.file, position, parts).await,
             Inner::Simulated(file) => file.write_direct(position, &parts).await,
         }
     }

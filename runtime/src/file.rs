@@ -1,14 +1,16 @@
 //! Files of one core, addressed by position.
 //!
-//! A [`File`] belongs to the core that opened it. Writes go into the page cache at once, from the caller's own loop turn:
-//! on ext4 a buffered write through the ring is handed to a worker thread and its p99 was measured 1.9 to 4.8 times worse.
-//! Reads try the page cache at once and go through the ring (or the pool) only when they would have to wait for the disk.
+//! A [`File`] belongs to the core that opened it. Writes go into the page cache by another thread: the pool, or the core's flusher
+//! thread where they must keep their order and be quick ([`File::write_in_turn`]). From the loop turn itself they would stop the
+//! core whenever the file system is frozen, its journal waits for the device, or too many pages are dirty; there is no way to ask
+//! first, since ext4 and tmpfs refuse buffered writes with RWF_NOWAIT. On ext4 a buffered write through the ring is handed to a
+//! worker thread of the kernel and its p99 was measured 1.9 to 4.8 times worse. Reads try the page cache at once and go through the ring (or the pool) only when they would have to wait for the disk.
 //! Syncs always go through the ring or the pool.
 
 use crate::real_file::RealFile;
 use crate::sim::file as sim;
 use crate::world::is_simulated;
-use bytes::{Buf, Bytes};
+use bytes::Bytes;
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -115,25 +117,27 @@ impl File {
     }
 
     /// Writes all `parts` one after the other from `position` on. The future must be awaited to its end: after a drop
-    /// halfway, how much was written is unknown.
+    /// halfway, the write goes on, and how much of it will be written is unknown.
     ///
     /// # Errors
     /// As pwritev(2); some of the bytes may have been written.
     pub async fn write_at(&self, position: u64, parts: &[Bytes]) -> io::Result<()> {
-        let file = match &self.inner {
-            Inner::Real(file) => file,
-            Inner::Simulated(file) => return file.write_at(position, parts).await,
-        };
-        let mut rest: Vec<Bytes> = parts.to_vec();
-        // Empty parts in front would make the first call write nothing, which means something else.
-        skip(&mut rest, 0);
-        let mut position = position;
-        while !rest.is_empty() {
-            let written = file.write_some(position, &rest)?;
-            position += written as u64;
-            skip(&mut rest, written);
+        match &self.inner {
+            Inner::Real(file) => file.write_at(position, parts.to_vec()).await,
+            Inner::Simulated(file) => file.write_at(position, parts).await,
         }
-        Ok(())
+    }
+
+    /// As [`File::write_at`], by the core's flusher thread: writes of all its files happen in the order in which they were asked
+    /// for.
+    ///
+    /// # Errors
+    /// As [`File::write_at`].
+    pub async fn write_in_turn(&self, position: u64, parts: Vec<Bytes>) -> io::Result<()> {
+        match &self.inner {
+            Inner::Real(file) => file.write_in_turn(position, parts).await,
+            Inner::Simulated(file) => file.write_in_turn(position, &parts).await,
+        }
     }
 
     /// Writes all of `bytes` from `position` on through the ring (or the pool), so that the core does not wait when the
@@ -206,19 +210,6 @@ impl File {
             Inner::Simulated(file) => file.set_len(size).await,
         }
     }
-}
-
-fn skip(parts: &mut Vec<Bytes>, mut count: usize) {
-    let mut whole = 0;
-    for part in parts.iter_mut() {
-        if part.len() > count {
-            part.advance(count);
-            break;
-        }
-        count -= part.len();
-        whole += 1;
-    }
-    parts.drain(..whole);
 }
 
 /// A lock on a directory that ends with the process: one broker a data directory.
@@ -361,7 +352,8 @@ pub async fn rename(from: &Path, to: &Path) -> io::Result<()> {
     if is_simulated() {
         return sim::rename(from, to).await;
     }
-    std::fs::rename(from, to)
+    let (from, to) = (from.to_owned(), to.to_owned());
+    crate::task::blocking(move || std::fs::rename(from, to)).await
 }
 
 /// Deletes a file; deleting a large one takes the file system a while, so it happens off the core.

@@ -1,6 +1,7 @@
-//! The flusher thread of a core: makes direct, durable writes one after the other while the core's loop goes on.
+//! The flusher thread of a core: makes the writes of its logs one after the other while the core's loop goes on, whether the
+//! disk takes them or not.
 //!
-//! It starts with the core's first direct file and ends with the last; who drops that one waits for the write under way, so
+//! It starts with the first file that needs it and ends with the last; who drops that one waits for the write under way, so
 //! that nothing lands in a file after its store is taken to be closed.
 
 use crate::direct_file::BLOCK_SIZE;
@@ -40,7 +41,17 @@ pub(crate) struct Flusher {
     thread: Option<JoinHandle<()>>,
 }
 
+/// How bytes get to the file.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Way {
+    /// Past the page cache, from aligned memory.
+    Direct,
+    /// Into the page cache, from where they are.
+    Buffered,
+}
+
 struct Job {
+    way: Way,
     file: Arc<File>,
     position: u64,
     parts: Vec<Bytes>,
@@ -53,13 +64,19 @@ impl Flusher {
         let ends = Arc::new(AtomicBool::new(false));
         let seen = Arc::clone(&ends);
         let thread = std::thread::Builder::new().name("flusher".to_owned()).spawn(move || {
-            let mut buffer = AlignedBuffer::zeroed(WRITE_SIZE_MAX);
+            let mut buffer = None;
             for job in waiting {
                 // Writes that were only queued when the core ended were acknowledged to nobody.
                 if seen.load(Ordering::Relaxed) {
                     return;
                 }
-                let written = write_all(&job.file, job.position, &job.parts, &mut buffer);
+                let written = match job.way {
+                    Way::Direct => {
+                        let buffer = buffer.get_or_insert_with(|| AlignedBuffer::zeroed(WRITE_SIZE_MAX));
+                        write_aligned(&job.file, job.position, &job.parts, buffer)
+                    }
+                    Way::Buffered => crate::real_file::write_all(&job.file, job.position, job.parts),
+                };
                 // Nobody may be waiting any more.
                 let _told = job.done.send(written);
             }
@@ -71,10 +88,11 @@ impl Flusher {
         })
     }
 
-    /// Writes `parts` one after the other, durably; the caller has checked the alignment.
-    pub(crate) async fn write(&self, file: &Arc<File>, position: u64, parts: Vec<Bytes>) -> io::Result<()> {
+    /// Writes `parts` one after the other; of a direct write the caller has checked the alignment.
+    pub(crate) async fn write(&self, way: Way, file: &Arc<File>, position: u64, parts: Vec<Bytes>) -> io::Result<()> {
         let (done, outcome) = oneshot::channel();
         let job = Job {
+            way,
             file: Arc::clone(file),
             position,
             parts,
@@ -100,7 +118,7 @@ impl Drop for Flusher {
 }
 
 /// Gathers the parts in the buffer and writes it whenever it is full.
-fn write_all(file: &File, position: u64, parts: &[Bytes], buffer: &mut AlignedBuffer) -> io::Result<()> {
+fn write_aligned(file: &File, position: u64, parts: &[Bytes], buffer: &mut AlignedBuffer) -> io::Result<()> {
     let mut position = position;
     let mut filled = 0;
     for part in parts {

@@ -18,6 +18,7 @@ pub mod probe;
 mod real_file;
 mod ring;
 pub mod rng;
+pub mod service_manager;
 pub mod signal;
 pub mod sim;
 pub mod socket;

@@ -108,6 +108,46 @@ fn total_memory(meminfo: &str) -> Option<u64> {
         .checked_mul(1024)
 }
 
+/// How many files, sockets among them, this process may have open once it has called [`raise_open_files`].
+#[must_use]
+pub fn open_files_max() -> u64 {
+    let limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.maximum.unwrap_or(u64::MAX)
+}
+
+/// Lets this process have as many files open as it may: what shells and service managers give at first is for programs that
+/// call select(2).
+///
+/// # Errors
+/// As setrlimit(2).
+pub fn raise_open_files() -> io::Result<()> {
+    let mut limit = rustix::process::getrlimit(rustix::process::Resource::Nofile);
+    limit.current = limit.maximum;
+    Ok(rustix::process::setrlimit(rustix::process::Resource::Nofile, limit)?)
+}
+
+/// When anything in a directory, or in one of its folders, was last changed, in milliseconds since 1970. `None` if it is not there.
+#[must_use]
+pub fn newest_change_ms(directory: &Path) -> Option<i64> {
+    let changed = |path: &Path| {
+        let modified = std::fs::metadata(path).ok()?.modified().ok()?;
+        let since = modified.duration_since(std::time::UNIX_EPOCH).ok()?;
+        i64::try_from(since.as_millis()).ok()
+    };
+    let inside = |path: &Path| {
+        let entries = std::fs::read_dir(path).into_iter().flatten().flatten();
+        entries.map(|entry| entry.path()).collect::<Vec<_>>()
+    };
+    let outer = inside(directory);
+    let inner = outer.iter().flat_map(|path| inside(path));
+    outer
+        .iter()
+        .cloned()
+        .chain(inner)
+        .filter_map(|path| changed(&path))
+        .max()
+}
+
 /// Local time minus UTC, in minutes, now.
 #[must_use]
 #[expect(unsafe_code, reason = "the standard library knows no time zones; libc does")]
@@ -189,6 +229,18 @@ mod tests {
     fn loopback_is_own_and_a_documentation_address_is_not() {
         assert!(is_own_address("127.0.0.1".parse().unwrap()));
         assert!(!is_own_address("192.0.2.77".parse().unwrap()));
+    }
+
+    #[test]
+    fn the_newest_change_is_found_one_folder_down() {
+        let folder = std::env::temp_dir().join(format!("machine-newest-{}", std::process::id()));
+        std::fs::create_dir_all(folder.join("inner")).unwrap();
+        assert!(newest_change_ms(&folder.join("nothing")).is_none());
+        let file = std::fs::File::create(folder.join("inner/file")).unwrap();
+        file.set_modified(std::time::UNIX_EPOCH + std::time::Duration::from_secs(5_000_000_000))
+            .unwrap();
+        assert_eq!(newest_change_ms(&folder), Some(5_000_000_000_000));
+        std::fs::remove_dir_all(&folder).unwrap();
     }
 
     #[test]

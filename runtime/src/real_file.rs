@@ -1,11 +1,13 @@
-//! Real files: the page cache at once, the ring or the blocking pool for what may wait for the disk.
+//! Real files: reads from the page cache at once, the ring, the pool or the flusher thread for what may wait for the disk.
 
 use crate::file::OpenOptions;
+use crate::flusher::{Flusher, Way};
 use crate::ring::Ring;
 use crate::task::blocking;
 use bytes::{Buf, Bytes, BytesMut};
 use rustix::fs::{SeekFrom, seek};
 use rustix::io::{Errno, ReadWriteFlags};
+use std::cell::OnceCell;
 use std::io::{self, IoSlice, IoSliceMut};
 use std::ops::Range;
 use std::os::fd::AsRawFd;
@@ -21,6 +23,8 @@ pub(crate) struct RealFile {
     file: Arc<std::fs::File>,
     /// The ring of the core that opened it; without one, the pool.
     ring: Option<Rc<Ring>>,
+    /// Once something was written through it.
+    flusher: OnceCell<Rc<Flusher>>,
 }
 
 impl RealFile {
@@ -39,6 +43,7 @@ impl RealFile {
         Ok(RealFile {
             file: Arc::new(file),
             ring: crate::ring::of_this_thread(),
+            flusher: OnceCell::new(),
         })
     }
 
@@ -111,18 +116,18 @@ impl RealFile {
         .await
     }
 
-    pub(crate) fn write_some(&self, position: u64, parts: &[Bytes]) -> io::Result<usize> {
-        let slices: Vec<IoSlice<'_>> = parts
-            .iter()
-            .take(WRITE_PARTS_MAX)
-            .map(|part| IoSlice::new(part))
-            .collect();
-        match rustix::io::pwritev(&self.file, &slices, position) {
-            Ok(0) => Err(io::ErrorKind::WriteZero.into()),
-            Ok(written) => Ok(written),
-            Err(rustix::io::Errno::INTR) => Ok(0),
-            Err(error) => Err(error.into()),
+    pub(crate) async fn write_at(&self, position: u64, parts: Vec<Bytes>) -> io::Result<()> {
+        let file = Arc::clone(&self.file);
+        blocking(move || write_all(&file, position, parts)).await
+    }
+
+    pub(crate) async fn write_in_turn(&self, position: u64, parts: Vec<Bytes>) -> io::Result<()> {
+        if self.flusher.get().is_none() {
+            // Nobody else sets it: there was no suspension point.
+            let _set = self.flusher.set(crate::flusher::of_this_thread()?);
         }
+        let flusher = self.flusher.get().ok_or(io::ErrorKind::BrokenPipe)?;
+        flusher.write(Way::Buffered, &self.file, position, parts).await
     }
 
     /// Writes all of `bytes`, waiting for the disk off the core.
@@ -179,6 +184,46 @@ impl RealFile {
         let file = Arc::clone(&self.file);
         blocking(move || file.set_len(size)).await
     }
+}
+
+/// Writes all parts one after the other into the page cache; waits where that does.
+pub(crate) fn write_all(file: &std::fs::File, position: u64, mut parts: Vec<Bytes>) -> io::Result<()> {
+    let mut position = position;
+    // Empty parts in front would make the first call write nothing, which means something else.
+    skip(&mut parts, 0);
+    while !parts.is_empty() {
+        let written = write_some(file, position, &parts)?;
+        position += written as u64;
+        skip(&mut parts, written);
+    }
+    Ok(())
+}
+
+fn write_some(file: &std::fs::File, position: u64, parts: &[Bytes]) -> io::Result<usize> {
+    let slices: Vec<IoSlice<'_>> = parts
+        .iter()
+        .take(WRITE_PARTS_MAX)
+        .map(|part| IoSlice::new(part))
+        .collect();
+    match rustix::io::pwritev(file, &slices, position) {
+        Ok(0) => Err(io::ErrorKind::WriteZero.into()),
+        Ok(written) => Ok(written),
+        Err(Errno::INTR) => Ok(0),
+        Err(error) => Err(error.into()),
+    }
+}
+
+fn skip(parts: &mut Vec<Bytes>, mut count: usize) {
+    let mut whole = 0;
+    for part in parts.iter_mut() {
+        if part.len() > count {
+            part.advance(count);
+            break;
+        }
+        count -= part.len();
+        whole += 1;
+    }
+    parts.drain(..whole);
 }
 
 /// The page cache does not hold it, or this file system cannot tell.

@@ -315,13 +315,15 @@ impl Simulation {
 
     /// Loses all packets between two nodes, until [`Simulation::heal`].
     pub fn partition(&self, one: NodeId, other: NodeId) {
-        self.partition_one_way(one, other);
-        self.world.network.borrow_mut().cut(other, one);
+        self.world.count_fault(FaultKind::Partition);
+        let mut network = self.world.network.borrow_mut();
+        network.cut(one, other);
+        network.cut(other, one);
     }
 
     /// Loses all packets from one node to the other, until [`Simulation::heal`].
     pub fn partition_one_way(&self, from: NodeId, to: NodeId) {
-        self.world.count_fault(FaultKind::Partition);
+        self.world.count_fault(FaultKind::OneWayPartition);
         self.world.network.borrow_mut().cut(from, to);
     }
 
@@ -422,12 +424,20 @@ impl Simulation {
                 self.shift_wall_clock(node, by);
             }
             let other = nodes[world.below_usize(nodes.len())];
-            if other != node && world.allows(node, FaultKind::Partition) {
-                match world.below(3) {
-                    0 => self.partition_one_way(node, other),
-                    1 => self.partition_one_way(other, node),
-                    _ => self.partition(node, other),
-                }
+            if other == node {
+                continue;
+            }
+            if world.allows(node, FaultKind::Partition) {
+                self.partition(node, other);
+                world.schedule(until, Event::Heal(node, other));
+            }
+            if world.allows(node, FaultKind::OneWayPartition) {
+                let (from, to) = if world.below(2) == 0 {
+                    (node, other)
+                } else {
+                    (other, node)
+                };
+                self.partition_one_way(from, to);
                 world.schedule(until, Event::Heal(node, other));
             }
         }

@@ -8,8 +8,29 @@ use std::future::Future as _;
 use std::io::{self, IoSlice};
 use std::net::SocketAddr;
 use std::pin::pin;
+use std::time::Duration;
 use tokio::io::AsyncReadExt as _;
 use tokio::net::tcp::{OwnedReadHalf, OwnedWriteHalf};
+
+/// A peer that vanished (power, cable, firewall) says nothing: the kernel asks a silent one after so long, then so often, and a
+/// connection on which nothing was acknowledged for [`UNACKNOWLEDGED_MAX`] is broken. No process wakes up for any of it.
+const SILENCE_MAX: Duration = Duration::from_secs(15);
+const PROBE_INTERVAL: Duration = Duration::from_secs(5);
+const PROBES: u32 = 3;
+const UNACKNOWLEDGED_MAX: Duration = Duration::from_secs(30);
+
+/// Makes the kernel notice within half a minute that the other end is gone. Connections inherit it from their listener.
+fn notice_vanished_peers(socket: impl std::os::fd::AsFd) -> io::Result<()> {
+    use rustix::net::sockopt;
+    let socket = socket.as_fd();
+    sockopt::set_socket_keepalive(socket, true)?;
+    sockopt::set_tcp_keepidle(socket, SILENCE_MAX)?;
+    sockopt::set_tcp_keepintvl(socket, PROBE_INTERVAL)?;
+    sockopt::set_tcp_keepcnt(socket, PROBES)?;
+    let unacknowledged = u32::try_from(UNACKNOWLEDGED_MAX.as_millis()).unwrap_or(u32::MAX);
+    sockopt::set_tcp_user_timeout(socket, unacknowledged)?;
+    Ok(())
+}
 
 /// A listening socket. With `shared`, every core binds the same address and the kernel spreads connections over them.
 #[derive(Debug)]
@@ -40,6 +61,7 @@ impl TcpListener {
         socket.set_nonblocking(true)?;
         socket.set_reuse_address(true)?;
         socket.set_reuse_port(shared)?;
+        notice_vanished_peers(&socket)?;
         socket.bind(&address.into())?;
         socket.listen(1024)?;
         let listener = tokio::net::TcpListener::from_std(socket.into())?;
@@ -111,6 +133,7 @@ impl TcpStream {
         }
         let stream = tokio::net::TcpStream::connect(address).await?;
         stream.set_nodelay(true)?;
+        notice_vanished_peers(&stream)?;
         Ok(TcpStream(Stream::real(stream)))
     }
 
@@ -220,5 +243,36 @@ impl Detached {
             DetachedStream::Real(stream) => Stream::real(tokio::net::TcpStream::from_std(stream)?),
             DetachedStream::Simulated(stream) => Stream::Simulated(stream),
         }))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::probe::{IoPath, Refusal};
+    use rustix::net::sockopt;
+
+    #[test]
+    fn both_ends_of_a_connection_notice_a_peer_that_vanished() {
+        let options = |stream: &TcpStream| match &stream.0 {
+            Stream::Real { writer, .. } => {
+                let socket: &tokio::net::TcpStream = writer.as_ref();
+                (
+                    sockopt::socket_keepalive(socket).unwrap(),
+                    sockopt::tcp_keepidle(socket).unwrap(),
+                    sockopt::tcp_user_timeout(socket).unwrap(),
+                )
+            }
+            Stream::Simulated(_) => panic!("this is the real world"),
+        };
+        let work = async {
+            let listener = TcpListener::bind(SocketAddr::from(([127, 0, 0, 1], 0)), false).unwrap();
+            let connecting = TcpStream::connect(listener.local_address().unwrap());
+            let (accepted, connected) = tokio::join!(listener.accept(), connecting);
+            (options(&accepted.unwrap().0), options(&connected.unwrap()))
+        };
+        let both = crate::core::run_here(&IoPath::Blocking(Refusal::Configured), work).unwrap();
+        let expected = (true, SILENCE_MAX, 30_000);
+        assert_eq!(both, (expected, expected));
     }
 }

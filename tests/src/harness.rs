@@ -2,6 +2,7 @@
 //!
 //! A harness function that cannot go on panics with the reason: it only ever runs inside a test.
 
+mod admin_table;
 mod apache;
 mod clients;
 mod java_load;
@@ -11,6 +12,7 @@ mod process;
 mod servers;
 mod waits;
 
+pub use admin_table::{Row, Values, judge, read as admin_rows};
 pub use apache::{apache_jars, apache_server};
 pub use clients::{Client, Report, build_maven};
 pub use java_load::{JavaLoad, LoadResult};

@@ -14,4 +14,8 @@
 
 pub mod disks;
 pub mod harness;
+pub mod hosts;
 pub mod load;
+pub mod preflight;
+pub mod samples;
+pub mod servers_on_hosts;

@@ -55,5 +55,5 @@ fn cpp_client() {
 fn published_mqadmin() {
     let report = run(&Client::mqadmin());
     println!("{} rows of mqadmin passed", report.passed.len());
-    report.assert_all_passed(52);
+    report.assert_all_passed(55);
 }

@@ -1,7 +1,7 @@
 //! Hostile frames over real sockets against the real servers, while an honest client sends and reads.
 //!
-//! Nothing of the honest client's is lost, no answer stays away, both servers live. Figures are printed: the honest client's
-//! latency before and under the spray, and the servers' growth. `RINGMQ_TEST_SPRAY_FRAMES` and `RINGMQ_TEST_SPRAY_CONNECTIONS`
+//! Nothing of the honest client's is lost, no answer stays away, both servers live and grow by no more than 64 MiB. Figures are
+//! printed: the honest client's latency before and under the spray, and the servers' growth. `RINGMQ_TEST_SPRAY_FRAMES` and `RINGMQ_TEST_SPRAY_CONNECTIONS`
 //! set the number of frames and of slow connections.
 #![expect(
     clippy::unwrap_used,
@@ -27,6 +27,8 @@ const TOPIC: &str = "honest";
 const SPRAYERS: u64 = 4;
 /// Longer than any answer to an honest client may take; a stall is what this test is there to find.
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
+/// What a server may grow by, in KiB.
+const GROWTH_MAX: u64 = 64 << 10;
 /// Frames written in one go.
 const PIPELINED: usize = 16;
 
@@ -310,9 +312,11 @@ fn hostile_frames_neither_kill_nor_stall_a_server_nor_lose_a_message_of_others()
         .iter()
         .zip(servers.pids().into_iter().zip(before))
     {
-        println!(
-            "{name}: {before} KiB resident before, {} KiB after",
-            resident_bytes(pid) / 1024
+        let after = resident_bytes(pid) / 1024;
+        println!("{name}: {before} KiB resident before, {after} KiB after");
+        assert!(
+            after <= before + GROWTH_MAX,
+            "the {name} has grown from {before} to {after} KiB"
         );
     }
     // The name server, too, still answers those who ask properly.

@@ -134,12 +134,14 @@ fn defines(text: &str, item: &str) -> bool {
     })
 }
 
-#[test]
-fn the_map_names_paths_and_functions_that_are_there() {
-    let path = workspace().join("ARCHITECTURE.md");
-    let map = read(&path);
-    let references = references(&map);
-    assert!(references.len() >= 10, "the map names only {} paths", references.len());
+/// What a document names and is not there.
+fn missing(document: &str) -> Vec<String> {
+    let references = references(&read(&workspace().join(document)));
+    assert!(
+        references.len() >= 10,
+        "{document} names only {} paths",
+        references.len()
+    );
     let mut wrong = Vec::new();
     for (file, item) in references {
         let full = workspace().join(&file);
@@ -149,7 +151,30 @@ fn the_map_names_paths_and_functions_that_are_there() {
             _ => {}
         }
     }
+    wrong
+}
+
+#[test]
+fn the_map_names_paths_and_functions_that_are_there() {
+    let wrong = missing("ARCHITECTURE.md");
     assert!(wrong.is_empty(), "ARCHITECTURE.md is out of date: {wrong:#?}");
+}
+
+#[test]
+fn every_promise_names_a_check_that_is_there() {
+    let wrong = missing("docs/durability.md");
+    assert!(wrong.is_empty(), "docs/durability.md is out of date: {wrong:#?}");
+    let text = read(&workspace().join("docs/durability.md"));
+    let rows: Vec<&str> = text.lines().filter(|line| line.starts_with("| ")).skip(1).collect();
+    let checks = ["tests/", "crash states", "bit flips", "simulator"];
+    for row in &rows {
+        let checked_by = row.trim_end_matches('|').rsplit('|').next().unwrap_or_default();
+        assert!(
+            checks.iter().any(|check| checked_by.contains(check)),
+            "nothing checks this promise: {row}"
+        );
+    }
+    assert!(rows.len() >= 8, "{} promises", rows.len());
 }
 
 #[test]

@@ -48,3 +48,25 @@ pub(crate) fn run(options: &Options) -> Result<(), String> {
     }
     run::check("env", &arguments)
 }
+
+#[derive(Debug, Args)]
+pub(crate) struct ChaosOptions {
+    /// How long things are broken; without it, some seconds.
+    #[arg(long)]
+    minutes: Option<u64>,
+    /// What is drawn: a run that failed names its seed.
+    #[arg(long)]
+    seed: Option<u64>,
+}
+
+pub(crate) fn chaos(options: &ChaosOptions) -> Result<(), String> {
+    run::check("cargo", &["build", "--release", "--workspace", "--bins"])?;
+    let numbers = [("--minutes", options.minutes), ("--seed", options.seed)];
+    let given = numbers
+        .iter()
+        .filter_map(|(name, number)| Some([(*name).to_owned(), number.as_ref()?.to_string()]));
+    let given: Vec<String> = given.flatten().collect();
+    let mut arguments = vec!["test", "--release", "--package", "tests", "--test", "chaos", "--"];
+    arguments.extend(given.iter().map(String::as_str));
+    run::check("cargo", &arguments)
+}

@@ -98,8 +98,7 @@ impl Fuzzer {
         ];
         // With --target the flags hold for the program and not for build scripts and macros, which have no libFuzzer to link.
         run::check_with("cargo", &arguments, &[("RUSTFLAGS", COVERAGE)])?;
-        let target_directory =
-            std::env::var_os("CARGO_TARGET_DIR").map_or(run::workspace().join("target"), PathBuf::from);
+        let target_directory = run::target();
         Ok(Fuzzer {
             program: target_directory.join(host).join("fuzz/fuzz"),
             grown: target_directory.join("fuzz-corpus"),
@@ -234,7 +233,12 @@ impl Fuzzer {
         }
         let inputs = statistic(&text, "number_of_executed_units");
         let rate = statistic(&text, "average_exec_per_sec");
-        println!("{:<20} {inputs:>10} inputs, {rate:>7} a second", target.name);
+        let slowest = statistic(&text, "slowest_unit_time_sec");
+        let peak = statistic(&text, "peak_rss_mb");
+        println!(
+            "{:<20} {inputs:>10} inputs, {rate:>7} a second, slowest {slowest} s, at most {peak} MiB",
+            target.name
+        );
         Ok(inputs)
     }
 

@@ -74,6 +74,11 @@ enum Chore {
         after_help = "Examples:\n  cargo xtask faults --minutes 10\n  cargo xtask faults --only sync-error-zram,sync-error-fuse --against apache --apache-lib DIR\n\nA fault that this machine has no means for is skipped and says so: FUSE, loop devices, zram, fsfreeze, libfaketime (Debian's\npackage libfaketime). `cargo test --package tests --test faults -- --list` names every fault."
     )]
     Faults(faults::Options),
+    /// Kill, pause and cut off real masters, slaves and name servers on three hosts, and count what is lost. Needs root.
+    #[command(
+        after_help = "Examples:\n  cargo xtask chaos --minutes 10\n  cargo xtask chaos --seed 7     some seconds, with what seed 7 draws"
+    )]
+    Chaos(faults::ChaosOptions),
     /// Hostile bytes for every decoder: libFuzzer on each target of the `fuzz` crate, 60 seconds in all if not told otherwise.
     #[command(
         after_help = "Examples:\n  cargo xtask fuzz --runs 20000000\n  cargo xtask fuzz --target recovery --seconds 600\n  cargo xtask fuzz --target frame --replay FILE"
@@ -91,6 +96,7 @@ fn main() -> ExitCode {
         Chore::Museum { arguments } => storage::museum(&arguments),
         Chore::Sim { arguments } => simulation::run(&arguments),
         Chore::Faults(options) => faults::run(&options),
+        Chore::Chaos(options) => faults::chaos(&options),
         Chore::Fuzz(options) => fuzz::run(&options),
         Chore::Lint => lint(),
     };

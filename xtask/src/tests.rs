@@ -33,9 +33,10 @@ fn run_all(quick: bool, counts: &mut Counts) -> Result<(), String> {
     }
     requirements::clients()?;
     let first = cargo(&units, counts);
-    // The system tests start the real programs, as users build them.
+    // The system tests start the real programs, as users build them. The tests themselves are the dev profile's: what they
+    // need of the workspace is built already.
     run::check("cargo", &["build", "--release", "--workspace", "--bins"])?;
-    let second = cargo(&["test", "--release", "--no-fail-fast", "--package", "tests"], counts);
+    let second = cargo(&["test", "--no-fail-fast", "--package", "tests"], counts);
     // About a minute together; the whole of them is a chore of its own.
     let states = storage::check("crash-states", &["--states".to_owned(), "6000".to_owned()]);
     let flips = storage::check("bit-flips", &["--flips".to_owned(), "2000".to_owned()]);
@@ -47,6 +48,8 @@ fn cargo(arguments: &[&str], counts: &mut Counts) -> Result<(), String> {
     let mut child = Command::new("cargo")
         .args(arguments)
         .current_dir(run::workspace())
+        // Where the system tests look for the programs.
+        .env("RINGMQ_BIN_DIR", run::target().join("release"))
         .stdout(Stdio::piped())
         .spawn()
         .map_err(|error| format!("cannot run cargo: {error}"))?;

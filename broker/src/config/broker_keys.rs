@@ -140,16 +140,10 @@ pub(super) const ACCEPTED: &[Key] = &[
     ),
     Key::accepted("sendHeartbeatTimeoutMillis", I32, "1000", REPLICATION),
     Key::accepted(
-        "slaveReadEnable",
-        Kind::Bool,
-        "false",
-        "An empty pull of a slow consumer is answered like any other; there are no slaves to send it to.",
-    ),
-    Key::accepted(
         "consumerFallbehindThreshold",
         Kind::LONG,
         "17179869184",
-        "An empty pull of a slow consumer is answered like any other; there are no slaves to send it to.",
+        "How far a group may fall behind before its consumers are sent to a slave is accessMessageInMemoryMaxRatio's to say.",
     ),
     Key::accepted("brokerFastFailureEnable", Kind::Bool, "true", QUEUE_WAITS),
     Key::accepted("waitTimeMillsInSendQueue", Kind::LONG, "200", QUEUE_WAITS),
@@ -307,7 +301,7 @@ pub(super) const ACCEPTED: &[Key] = &[
         "skipPreOnline",
         Kind::Bool,
         "false",
-        "The flow of a master that starts before its slaves belongs to acting masters, which are not built yet.",
+        "A broker is online when its log has been opened; a slave gives its master what consumers told it meanwhile.",
     ),
     Key::accepted(
         "asyncSendEnable",
@@ -491,12 +485,6 @@ pub(super) const REFUSED: &[Key] = &[
         Kind::Bool,
         "false",
         "access control is not built yet, so this broker would serve everybody",
-    ),
-    Key::refused(
-        "enableSlaveActingMaster",
-        Kind::Bool,
-        "false",
-        "slaves and acting masters are not built yet",
     ),
     Key::refused(
         "enableRemoteEscape",

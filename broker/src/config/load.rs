@@ -1,11 +1,12 @@
 //! Reading a configuration: defaults, environment, file, command line, in this order, so that the later ones hold.
 
+use super::dead_keys::DEAD;
 use super::finding::{Finding, Severity};
 use super::machine_defaults::Machine;
 use super::rules;
 use super::table;
 use super::used_keys::BrokerConfig;
-use remoting::config_table::{ConfigError, Origin, Settings};
+use remoting::config_table::{ConfigError, Key, Origin, Settings};
 use std::path::Path;
 
 /// Where the values come from.
@@ -47,7 +48,11 @@ fn read(sources: &Sources<'_>, findings: &mut Vec<Finding>) -> Option<Settings> 
         let file = path.display().to_string();
         match settings.read_file(&file, &decode(bytes)) {
             Ok(notices) => {
-                findings.extend(notices.into_iter().map(|notice| Finding::new(Severity::Notice, notice)));
+                findings.extend(
+                    notices
+                        .into_iter()
+                        .map(|notice| Finding::new(severity(&notice), notice)),
+                );
             }
             Err(found) => errors.extend(found),
         }
@@ -58,6 +63,20 @@ fn read(sources: &Sources<'_>, findings: &mut Vec<Finding>) -> Option<Settings> 
     }
     findings.extend(combine(errors));
     (!stops(findings)).then_some(settings)
+}
+
+/// Who sets a key that has no effect in RocketMQ either believes in something that is not so, such as paths of a slave of its own.
+fn severity(notice: &str) -> Severity {
+    let is_about = |key: &Key| {
+        notice
+            .strip_prefix(key.name)
+            .is_some_and(|rest| rest.starts_with(" in "))
+    };
+    if DEAD.iter().any(is_about) {
+        Severity::Warning
+    } else {
+        Severity::Notice
+    }
 }
 
 /// Fills in what follows from other keys, and checks what no key can be checked for alone.
@@ -139,7 +158,7 @@ fn combine(errors: Vec<ConfigError>) -> Vec<Finding> {
 }
 
 /// The keys that switch a feature on, the ones that say most first.
-const CHIEF: [&str; 8] = [
+const CHIEF: [&str; 7] = [
     "brokerConfigPaths",
     "enableControllerMode",
     "enableDLegerCommitLog",
@@ -147,5 +166,4 @@ const CHIEF: [&str; 8] = [
     "authorizationEnabled",
     "aclEnable",
     "isBrokerContainer",
-    "enableSlaveActingMaster",
 ];

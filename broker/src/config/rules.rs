@@ -60,12 +60,42 @@ impl Findings<'_> {
                 ),
                 "set brokerId=0 for a master, brokerRole=SLAVE for a slave",
             ),
-            BrokerRole::SyncMaster => self.warn(
-                "brokerRole",
-                "is served as ASYNC_MASTER: slaves copy this broker, but no answer waits for them yet",
-                "nothing; with flushDiskType=SYNC_FLUSH an answer says that the message is on this broker's disk",
-            ),
-            BrokerRole::AsyncMaster => {}
+            BrokerRole::SyncMaster | BrokerRole::AsyncMaster => {}
+        }
+        self.replicas();
+    }
+
+    /// RocketMQ takes these values and does nothing with them.
+    fn replicas(&mut self) {
+        let config = self.config;
+        let waits = config.broker_role == BrokerRole::SyncMaster;
+        if config.in_sync_replicas > 1 && !waits {
+            self.warn(
+                "inSyncReplicas",
+                &format!("changes nothing with brokerRole={}", config.broker_role),
+                "set brokerRole=SYNC_MASTER for a master whose answers are to wait for slaves",
+            );
+        }
+        if config.min_in_sync_replicas > 1
+            && !(waits && config.enable_slave_acting_master && config.enable_auto_in_sync_replicas)
+        {
+            self.warn(
+                "minInSyncReplicas",
+                "changes nothing without brokerRole=SYNC_MASTER, enableSlaveActingMaster=true and enableAutoInSyncReplicas=true",
+                "set all of them, or inSyncReplicas alone",
+            );
+        }
+        let copies = if config.in_sync_replicas == 0 {
+            2
+        } else {
+            config.in_sync_replicas
+        };
+        if config.min_in_sync_replicas > copies {
+            self.stop(
+                "minInSyncReplicas",
+                &format!("is above inSyncReplicas, which is {copies}"),
+                "set it to that or less",
+            );
         }
     }
 

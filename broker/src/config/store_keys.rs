@@ -143,14 +143,12 @@ pub(super) const ACCEPTED: &[Key] = &[
     Key::accepted("haSendHeartbeatInterval", I32, "5000", REPLICATION),
     Key::accepted("haHousekeepingInterval", I32, "20000", REPLICATION),
     Key::accepted("haTransferBatchSize", I32, "32768", REPLICATION),
-    Key::accepted("haMaxGapNotInSync", I32, "268435456", REPLICATION),
     Key::accepted(
         "putMessageTimeout",
         I32,
         "8000",
         "A record may be appended as soon as it is encoded; a send is answered when its batch is committed or has failed.",
     ),
-    Key::accepted("slaveTimeout", I32, "3000", REPLICATION),
     Key::accepted(
         "flushDelayOffsetInterval",
         Kind::LONG,
@@ -163,7 +161,12 @@ pub(super) const ACCEPTED: &[Key] = &[
         "false",
         "Writes are positioned writes through the ring or a pool of threads; see ioPath.",
     ),
-    Key::accepted("offsetCheckInSlave", Kind::Bool, "false", REPLICATION),
+    Key::accepted(
+        "offsetCheckInSlave",
+        Kind::Bool,
+        "false",
+        "A slave never corrects the offset of a pull by what it has itself: the pull waits, or goes to the master.",
+    ),
     Key::accepted(
         "debugLockEnable",
         Kind::Bool,
@@ -321,12 +324,6 @@ pub(super) const ACCEPTED: &[Key] = &[
         "1",
         "There is one copy of each message, and each counts.",
     ),
-    Key::accepted(
-        "enableAutoInSyncReplicas",
-        Kind::Bool,
-        "false",
-        "There is one copy of each message, and each counts.",
-    ),
     Key::accepted("haFlowControlEnable", Kind::Bool, "false", REPLICATION),
     Key::accepted("maxHaTransferByteInSecond", Kind::LONG, "104857600", REPLICATION),
     Key::accepted("haMaxTimeSlaveNotCatchup", Kind::LONG, "15000", CONTROLLER),
@@ -473,17 +470,10 @@ pub(super) const REFUSED: &[Key] = &[
         "false",
         "dispatch of one message to several queues is not built yet",
     ),
-    Key::refused("inSyncReplicas", I32, "1", "no acknowledgement waits for a slave yet"),
-    Key::refused(
-        "minInSyncReplicas",
-        I32,
-        "1",
-        "no acknowledgement waits for a slave yet",
-    ),
     Key::refused(
         "allAckInSyncStateSet",
         Kind::Bool,
         "false",
-        "no acknowledgement waits for a slave yet",
+        "the in-sync state set is the controller's, and controller mode is not built yet; use inSyncReplicas",
     ),
 ];

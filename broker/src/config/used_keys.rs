@@ -149,10 +149,24 @@ used_keys! {
     store_path_root_dir: PathBuf = "storePathRootDir", Kind::Path, "", important;
     /// Where the commitlog lies, when it is to lie on another disk. One directory.
     store_path_commit_log: Option<PathBuf> = "storePathCommitLog", Kind::Path, "", important;
-    /// ASYNC_MASTER, or SLAVE for a broker that copies the master of its brokerName. SYNC_MASTER is served as ASYNC_MASTER: no answer waits for a slave yet.
+    /// ASYNC_MASTER, SYNC_MASTER for one whose answers to sends wait for a slave (see inSyncReplicas), or SLAVE for a broker that copies the master of its brokerName.
     broker_role: BrokerRole = "brokerRole", Kind::Choice(BrokerRole::WORDS), "ASYNC_MASTER", important;
+    /// A consumer that is further behind than accessMessageInMemoryMaxRatio is sent to the slave that its group names (whichBrokerWhenConsumeSlowly), so that it does not drive new messages out of the master's memory. A slave serves pulls in any case.
+    slave_read_enable: bool = "slaveReadEnable", Kind::Bool, "false", updatable;
+    /// While the master is away its slave with the lowest brokerId is shown to clients in its place, without the permission to write: they read there, keep their offsets there and lock queues there. Set it on master and slaves, and supportActingMaster on the name servers.
+    enable_slave_acting_master: bool = "enableSlaveActingMaster", Kind::Bool, "false";
     /// A slave's master, host:port of its HA port. Empty: the name servers are asked.
     ha_master_address: Option<String> = "haMasterAddress", Kind::Text, "";
+    /// With SYNC_MASTER: copies that a message must have before its send is answered SEND_OK, this broker's own included. 0 stands for 2: it waits for one slave. RocketMQ's default, 1, waits for none, whatever the role says; write 1 for that.
+    in_sync_replicas: usize = "inSyncReplicas", Kind::Int { min: 0, max: 64 }, "0", important, updatable;
+    /// With SYNC_MASTER and enableSlaveActingMaster and enableAutoInSyncReplicas: copies that do while slaves are behind; a send is refused when there are fewer.
+    min_in_sync_replicas: usize = "minInSyncReplicas", Kind::Int { min: 1, max: 64 }, "1", updatable;
+    /// With SYNC_MASTER and enableSlaveActingMaster: fewer copies than inSyncReplicas do while slaves are behind, but minInSyncReplicas.
+    enable_auto_in_sync_replicas: bool = "enableAutoInSyncReplicas", Kind::Bool, "false", updatable;
+    /// A slave that is so many bytes behind does not keep up: minInSyncReplicas does not count it, and `mqadmin haStatus` shows it.
+    ha_max_gap_not_in_sync: u64 = "haMaxGapNotInSync", POSITIVE, "268435456", updatable;
+    /// With SYNC_MASTER: a message that too few slaves have after so long is answered FLUSH_SLAVE_TIMEOUT. It stays stored, and slaves get it.
+    slave_timeout_ms: u64 = "slaveTimeout", POSITIVE, "3000", updatable;
     /// SYNC_FLUSH answers a send when the message is durable; ASYNC_FLUSH when it is written, so that a crash of the machine (not of the process) may lose it.
     flush_disk_type: FlushDiskType = "flushDiskType", Kind::Choice(FlushDiskType::WORDS), "ASYNC_FLUSH", important;
     /// With ASYNC_FLUSH: how often what is written is made durable in the background.

@@ -34,6 +34,7 @@ pub async fn runtime_info(core: Rc<Core>, _request: Rc<Request>) -> Outcome {
     }
     put_store_figures(&core, &mut table).await;
     put_delay_figures(&core, &mut table).await;
+    super::ha::put_figures(&core, &mut table).await;
     let settings = core.settings();
     put(
         &mut table,

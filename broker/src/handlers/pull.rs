@@ -9,6 +9,7 @@ use crate::error::Error;
 use crate::held_pulls::QueueKey;
 use crate::replicas::{Subscription, SubscriptionGroup, Topic};
 use crate::request::Request;
+use crate::settings::Settings;
 use crate::shard::CoreShard;
 use engine::{ReadError, ReadRequest, ReadResult, ReadStatus};
 use protocol::header::pull::{PullHeader, pull_flag};
@@ -29,6 +30,9 @@ enum Forbidden {
     Broadcast = 4,
     Subscription = 5,
 }
+
+/// brokerId of every master.
+const MASTER_ID: i64 = 0;
 
 /// Messages asked for at most, whatever the client says: RocketMQ's clients allow 1 to 1024.
 const MESSAGES_MAX: usize = 1024;
@@ -65,6 +69,20 @@ struct Accepted {
 }
 
 impl Accepted {
+    /// The broker of the group that the client is to pull from next. RocketMQ's rule: a consumer that is further behind than the master has
+    /// memory for goes to a slave, if slaveReadEnable allows that; a slave sends one that is not back to its master, while it is there.
+    fn suggested_broker(&self, settings: &Settings, result: &ReadResult) -> i64 {
+        let slow = result.count > 0 && result.behind > self.shard.in_memory_distance;
+        if settings.is_slave() && !slow && self.shard.copying.connected.get() {
+            return MASTER_ID;
+        }
+        match (settings.config.slave_read_enable, slow) {
+            (true, true) => self.group.slow_broker_id,
+            (true, false) => self.group.broker_id,
+            (false, _) => MASTER_ID,
+        }
+    }
+
     /// What a pull is answered that has met messages which cannot be read any more: go on behind them, at once. It is the answer to
     /// messages that were deleted while they were read; one that says "offset moved" makes Java's push consumer drop the queue
     /// and pause for ten seconds.
@@ -306,8 +324,19 @@ fn serve(core: &Rc<Core>, accepted: Accepted) {
     });
 }
 
-fn answer(core: &Rc<Core>, accepted: Accepted, result: ReadResult) {
-    let code = response_code(result.status, accepted.read.from);
+fn answer(core: &Rc<Core>, accepted: Accepted, mut result: ReadResult) {
+    let settings = core.settings();
+    let mut code = response_code(result.status, accepted.read.from);
+    if code == ResponseCode::PULL_OFFSET_MOVED && settings.is_slave() {
+        // What this slave lacks its master may have: an offset is not corrected by what is here. The pull waits until the slave has it, or
+        // goes to the master, if it is there.
+        result.next = accepted.read.from;
+        code = if accepted.shard.copying.connected.get() {
+            ResponseCode::PULL_RETRY_IMMEDIATELY
+        } else {
+            ResponseCode::PULL_NOT_FOUND
+        };
+    }
     if code == ResponseCode::PULL_NOT_FOUND
         && let Some(time) = accepted.hold
     {
@@ -315,8 +344,9 @@ fn answer(core: &Rc<Core>, accepted: Accepted, result: ReadResult) {
     }
     core.stats
         .got(&accepted.topic.name, &accepted.group.name, result.count, result.size);
+    let suggested = accepted.suggested_broker(&settings, &result);
     let fill = |header: &mut protocol::header_writer::HeaderWriter<'_>| {
-        header.put_i64("suggestWhichBrokerId", 0);
+        header.put_i64("suggestWhichBrokerId", suggested);
         header.put_i64("nextBeginOffset", result.next.0);
         header.put_i64("minOffset", result.min.0);
         header.put_i64("maxOffset", result.max.0);

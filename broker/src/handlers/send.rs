@@ -19,7 +19,6 @@ use protocol::message::batch::{BatchItem, BatchItems};
 use protocol::message::id::OffsetMessageId;
 use protocol::message::properties::{self, names};
 use protocol::model::{QueueId, names as topics};
-use protocol::response_code::ResponseCode;
 use protocol::version::Version;
 use runtime::Instant;
 use smallvec::SmallVec;
@@ -126,6 +125,7 @@ fn send(core: &Rc<Core>, request: &Request, incoming: &mut Incoming) -> Result<(
         delay(core, accepted.to, message, level);
         return Ok(());
     }
+    check_slaves(&accepted, incoming.wait())?;
     let appended = append(&accepted, &header, body, request.origin.peer, incoming)?;
     wait_for_commit(
         &accepted,
@@ -173,6 +173,7 @@ fn send_batch(
             ));
         }
     }
+    check_slaves(accepted, true)?;
     let stored = append_all(accepted, header, &items, peer, incoming)?;
     let unique_id = header
         .properties
@@ -180,6 +181,14 @@ fn send_batch(
         .and_then(|sent| properties::get(&sent.to_cow(), names::UNIQ_KEY).map(str::to_owned));
     wait_for_commit(accepted, &stored, true, &unique_id.unwrap_or_default());
     Ok(())
+}
+
+/// With enableSlaveActingMaster a SYNC_MASTER refuses what too few slaves would have.
+fn check_slaves(accepted: &Accepted<'_>, wait: bool) -> Result<(), Error> {
+    match accepted.core.settings().slave_rule {
+        Some(rule) if wait => accepted.shard.check_slaves(&rule),
+        _ => Ok(()),
+    }
 }
 
 fn append(
@@ -354,7 +363,7 @@ fn store_and_answer(core: &Rc<Core>, to: ReplyTo, message: OwnedMessage) {
         let queue_id = message.queue_id;
         let unique_id = message.property(names::UNIQ_KEY).unwrap_or_default().to_owned();
         match core.store(message).await {
-            Ok(stored) => {
+            Ok((stored, code)) => {
                 let settings = core.settings();
                 let host = settings.store_host;
                 let id = OffsetMessageId {
@@ -366,7 +375,7 @@ fn store_and_answer(core: &Rc<Core>, to: ReplyTo, message: OwnedMessage) {
                     let place = (queue_id.to_wire(), stored.queue_offset.0);
                     settings.send_reply.write(header, &id, place, &unique_id);
                 };
-                core.reply(&to, ResponseCode::SUCCESS, fill, Vec::new());
+                core.reply(&to, code, fill, Vec::new());
             }
             Err(error) => crate::dispatch::refuse(&core, &to, &error),
         }

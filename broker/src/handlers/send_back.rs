@@ -15,6 +15,7 @@ use protocol::message::id::OffsetMessageId;
 use protocol::message::properties::names;
 use protocol::message::record::RecordView;
 use protocol::model::{PhysicalOffset, QueueId, names as topics};
+use protocol::response_code::ResponseCode;
 use protocol::version::Version;
 use std::rc::Rc;
 
@@ -47,7 +48,7 @@ pub async fn send_back(core: Rc<Core>, request: Rc<Request>) -> Outcome {
     message.reconsume_times = retries.saturating_add(1);
     if retries >= max_retries || header.delay_level < 0 {
         let message = dead_letter(&core, &header.group, message).await?;
-        core.store(message).await?;
+        store(&core, message).await?;
     } else {
         let level = match header.delay_level {
             0 => FIRST_RETRY_LEVEL.saturating_add(retries),
@@ -117,7 +118,16 @@ async fn to_retry_topic(
     message.queue_id = QueueId::new(chosen).unwrap_or(QueueId::ZERO);
     message.set_property(names::DELAY, &core.settings().delay_levels.clamp(level).to_string());
     delayed_messages::delay(&core.settings(), &mut message, level);
-    core.store(message).await.map(drop)
+    store(core, message).await
+}
+
+/// Stores a message that was given back. Apache's broker refuses one that it has stored and slaves are late with; the consumer gives
+/// it back in another way then.
+async fn store(core: &Core, message: OwnedMessage) -> Result<(), Error> {
+    match core.store(message).await? {
+        (_stored, ResponseCode::SUCCESS) => Ok(()),
+        (_stored, _late) => Err(Error::System("FLUSH_SLAVE_TIMEOUT".to_owned())),
+    }
 }
 
 /// Turns a message into one for the dead letter queue of a group, whose topic is made: nobody consumes it unless an

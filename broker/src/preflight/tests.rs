@@ -2,7 +2,9 @@
 
 use super::*;
 use crate::config::{Machine, Sources};
+use protocol::body::route::{BrokerData, ClusterInfo};
 use runtime::file::DiskSpace;
+use runtime::probe::{IoPath, Refusal};
 
 fn config(text: &str) -> BrokerConfig {
     let machine = Machine {
@@ -42,6 +44,13 @@ fn good(config: &BrokerConfig) -> Facts {
         shards: 1,
         advertised: Advertised::Own(IpAddr::from([192, 0, 2, 10]), Some("eth0".to_owned())),
         in_container: false,
+        surroundings: Surroundings {
+            io: Some(IoPath::Ring),
+            open_files: 655_350,
+            now_ms: 1_800_000_000_000,
+            newest_change_ms: Some(1_800_000_030_000),
+            name_servers: Vec::new(),
+        },
     }
 }
 
@@ -196,6 +205,110 @@ fn an_address_that_clients_cannot_use_is_told() {
     let mut facts = good(&config);
     facts.in_container = true;
     assert_eq!(judge(&config, &facts), [], "who wrote it knows");
+}
+
+#[test]
+fn a_kernel_that_refuses_what_was_asked_for_is_told_with_the_cause_and_its_fix() {
+    let refused = |refusal: Refusal| move |facts: &mut Facts| facts.surroundings.io = Some(IoPath::Blocking(refusal));
+    finds(
+        "",
+        refused(Refusal::Memlock(65_536)),
+        Severity::Warning,
+        &[
+            "ioPath=auto (the default) means blocking threads here: RLIMIT_MEMLOCK of 65536 bytes",
+            "fix: LimitMEMLOCK=infinity",
+        ],
+    );
+    finds(
+        "\nioPath=io_uring",
+        refused(Refusal::Sysctl("2".to_owned())),
+        Severity::Stop,
+        &[
+            "ioPath=io_uring in b.conf line 2 cannot be had",
+            "fix: sysctl -w kernel.io_uring_disabled=0",
+        ],
+    );
+    let few = |facts: &mut Facts| facts.surroundings.open_files = 1024;
+    finds("", few, Severity::Warning, &["RLIMIT_NOFILE=1024", "fix: LimitNOFILE="]);
+}
+
+#[test]
+fn a_clock_that_cannot_be_right_is_told() {
+    let past = |facts: &mut Facts| {
+        facts.surroundings.now_ms = 0;
+        facts.surroundings.newest_change_ms = None;
+    };
+    finds(
+        "",
+        past,
+        Severity::Warning,
+        &["20454 days before 2026", "fix: set the clock"],
+    );
+    let set_back = |facts: &mut Facts| facts.surroundings.newest_change_ms = Some(1_800_003_600_000);
+    finds(
+        "storePathRootDir=/data/a",
+        set_back,
+        Severity::Warning,
+        &[
+            "storePathRootDir=/data/a in b.conf line 1 was changed 3600 s later",
+            "fix: set the clock",
+        ],
+    );
+}
+
+/// What a name server says that knows one broker.
+fn knows(name: &str, id: i64, address: &str) -> NameServerState {
+    let mut group = BrokerData::default();
+    group.broker_addrs.insert(id, address.to_owned());
+    let mut known = ClusterInfo::default();
+    known.broker_addr_table.insert(name.to_owned(), group);
+    NameServerState::Knows(known)
+}
+
+#[test]
+fn a_name_server_that_is_none_or_knows_another_one_is_told() {
+    let says = |state: NameServerState| {
+        move |facts: &mut Facts| facts.surroundings.name_servers = vec![("192.0.2.1:9876".to_owned(), state)]
+    };
+    let text = "brokerName=broker-a\nnamesrvAddr=192.0.2.1:9876";
+    for (state, word) in [
+        (
+            NameServerState::Silent("connection refused".to_owned()),
+            "does not answer (connection refused)",
+        ),
+        (
+            NameServerState::Other("code 3".to_owned()),
+            "not as a name server does (code 3)",
+        ),
+    ] {
+        let words = ["namesrvAddr=192.0.2.1:9876 in b.conf line 2 has 192.0.2.1:9876", word];
+        finds(text, says(state), Severity::Warning, &words);
+    }
+    finds(
+        text,
+        says(knows("broker-a", 0, "192.0.2.7:10911")),
+        Severity::Warning,
+        &[
+            "brokerName=broker-a in b.conf line 1 with brokerId=0 is 192.0.2.7:10911",
+            "this broker is 192.0.2.10:10911",
+        ],
+    );
+    let slave = format!("{text}\nbrokerId=1\nbrokerRole=SLAVE");
+    finds(
+        &slave,
+        says(knows("broker-b", 0, "192.0.2.7:10911")),
+        Severity::Warning,
+        &["has no master that a name server knows"],
+    );
+    for (text, state) in [
+        (text, knows("broker-a", 0, "192.0.2.10:10911")),
+        (&slave, knows("broker-a", 0, "192.0.2.7:1")),
+    ] {
+        let config = config(text);
+        let mut facts = good(&config);
+        says(state)(&mut facts);
+        assert_eq!(judge(&config, &facts), []);
+    }
 }
 
 #[test]

@@ -3,7 +3,7 @@
 use crate::config::BrokerConfig;
 use crate::registration;
 use crate::replication::apache;
-use crate::replication::wire::{Answer, Hello, Line, Verdict};
+use crate::replication::wire::{Answer, Hello, Line, Purpose, Verdict};
 use crate::settings::Settings;
 use engine::{LogPosition, StoreIdentity};
 use remoting::{Connections, Limits, NoRequests, RpcClient};
@@ -62,13 +62,20 @@ async fn original(settings: &Settings, rpc: &RpcClient) -> Result<Original, Stri
     described.map(Original::Store).map_err(|error| error.to_string())
 }
 
-/// Where a master is: its HA port, and its broker's port if a name server has said it.
-struct Found {
-    ha: String,
-    broker: Option<String>,
+/// Where a master is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its HA port.
+    pub ha: String,
+    /// Its broker's port, if a name server has said it.
+    pub broker: Option<String>,
 }
 
-async fn find(settings: &Settings, rpc: &RpcClient) -> Result<Found, String> {
+/// Where the master is, by the configuration or by what name servers say now.
+///
+/// # Errors
+/// Why nobody knows.
+pub async fn find(settings: &Settings, rpc: &RpcClient) -> Result<Found, String> {
     let configured = configured(&settings.config);
     if let Some(ha) = &configured
         && settings.config.name_servers().is_empty()
@@ -105,7 +112,7 @@ pub fn configured(config: &BrokerConfig) -> Option<String> {
 async fn describe(address: &str) -> io::Result<StoreIdentity> {
     let mut line = connect(address).await?;
     let hello = Hello {
-        describe: true,
+        purpose: Purpose::Describe,
         shard: 0,
         store_id: 0,
         end: LogPosition::default(),
@@ -114,7 +121,7 @@ async fn describe(address: &str) -> io::Result<StoreIdentity> {
     let answer = greet(&mut line, &hello).await?;
     match answer.verdict {
         Verdict::Welcome => Ok(answer.store),
-        Verdict::Refused => Err(io::Error::other(answer.remark)),
+        Verdict::Refused | Verdict::Diverged => Err(io::Error::other(answer.remark)),
     }
 }
 

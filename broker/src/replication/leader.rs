@@ -1,15 +1,16 @@
 //! A master's side: slaves are let in on any core, and served on the core of the shard that they copy.
 
 use crate::core::Core;
-use crate::replication::wire::{Answer, Hello, Line, Part, Progress, Verdict};
+use crate::replication::followers::Follower;
+use crate::replication::wire::{Answer, Hello, Line, Part, Purpose, Verdict, Word};
 use crate::shard::CoreShard;
+use crate::shard_metadata;
 use bytes::Bytes;
-use engine::{LogPosition, MetaRecord, StoreIdentity};
+use engine::{LogPosition, MetaRecord, ReadError, StoreIdentity};
 use protocol::model::ShardId;
-use runtime::sync::race;
+use runtime::sync::{Notify, race};
 use runtime::{Detached, TcpListener};
-use std::cell::{Cell, RefCell};
-use std::collections::BTreeMap;
+use std::cell::Cell;
 use std::io;
 use std::net::SocketAddr;
 use std::rc::Rc;
@@ -25,50 +26,6 @@ pub(super) const ALIVE_INTERVAL: Duration = Duration::from_secs(5);
 pub(super) const SILENCE_MAX: Duration = Duration::from_secs(20);
 /// Pause after an accept that failed, as for want of file descriptors.
 const ACCEPT_PAUSE: Duration = Duration::from_millis(100);
-
-/// A slave that copies a shard.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Follower {
-    /// Its brokerId.
-    pub broker_id: u32,
-    /// Where it connects from.
-    pub peer: SocketAddr,
-    /// What has been sent to it.
-    pub sent: u64,
-    /// How far it says that it is.
-    pub progress: Progress,
-}
-
-/// The slaves of one shard.
-#[derive(Debug, Default)]
-pub struct Followers {
-    next: Cell<u64>,
-    all: RefCell<BTreeMap<u64, Follower>>,
-}
-
-impl Followers {
-    /// All of them, as they are now.
-    #[must_use]
-    pub fn list(&self) -> Vec<Follower> {
-        self.all.borrow().values().copied().collect()
-    }
-
-    fn add(&self, follower: Follower) -> u64 {
-        let name = self.next.replace(self.next.get() + 1);
-        self.all.borrow_mut().insert(name, follower);
-        name
-    }
-
-    fn update(&self, name: u64, change: impl FnOnce(&mut Follower)) {
-        if let Some(follower) = self.all.borrow_mut().get_mut(&name) {
-            change(follower);
-        }
-    }
-
-    fn remove(&self, name: u64) {
-        self.all.borrow_mut().remove(&name);
-    }
-}
 
 /// Lets slaves in, for ever.
 pub async fn serve(core: Rc<Core>, listener: TcpListener, store: StoreIdentity) {
@@ -93,7 +50,7 @@ pub async fn serve(core: Rc<Core>, listener: TcpListener, store: StoreIdentity) 
 async fn let_in(core: &Rc<Core>, mut line: Line, peer: SocketAddr, store: StoreIdentity) -> io::Result<()> {
     let hello = runtime::timeout(HELLO_LIMIT, line.hear_hello()).await;
     let hello = hello.map_err(|_late| io::Error::from(io::ErrorKind::TimedOut))??;
-    let refusal = if hello.describe {
+    let refusal = if hello.purpose == Purpose::Describe {
         Some((Verdict::Welcome, String::new()))
     } else if hello.store_id != store.store_id {
         let remark = format!(
@@ -142,9 +99,9 @@ async fn serve_shard(
     let mut line = Line::new(detached.attach()?);
     let shard = ShardId::new(hello.shard).and_then(|id| core.shard(id)).cloned();
     let shard = shard.ok_or_else(|| io::Error::other("its shard is not on this core"))?;
-    let (verdict, begin, remark) = match begin(&shard, hello.end).await {
+    let (verdict, begin, remark) = match begin(&shard, hello).await {
         Ok(begin) => (Verdict::Welcome, begin, String::new()),
-        Err(remark) => (Verdict::Refused, LogPosition::default(), remark),
+        Err((verdict, remark)) => (verdict, LogPosition::default(), remark),
     };
     let answer = Answer {
         verdict,
@@ -153,38 +110,40 @@ async fn serve_shard(
         remark,
     };
     line.answer(&answer).await?;
-    if verdict == Verdict::Refused {
+    if hello.purpose == Purpose::Compare {
+        return Ok(());
+    }
+    if verdict != Verdict::Welcome {
         tracing::warn!(shard = hello.shard, broker_id = hello.broker_id, %peer, remark = answer.remark, "a slave is refused");
         return Ok(());
     }
     tracing::info!(shard = hello.shard, broker_id = hello.broker_id, %peer, position = begin.position, "a slave copies this shard");
     // What older segments said of topics, groups and offsets is in no batch that follows.
-    let metadata = if begin == hello.end {
+    let metadata = if begin == hello.end && hello.purpose == Purpose::Copy {
         Vec::new()
     } else {
-        crate::shard_metadata::snapshot(core, &shard)
+        shard_metadata::snapshot(core, &shard)
     };
-    let name = shard.followers.add(Follower {
-        broker_id: hello.broker_id,
-        peer,
-        sent: begin.position,
-        progress: Progress::default(),
-    });
-    let ended = stream(&shard, &mut line, begin.position, metadata, name).await;
+    let name = shard
+        .followers
+        .add(Follower::new(hello.broker_id, peer, begin.position));
+    let ended = stream(core, &shard, &mut line, begin.position, metadata, name).await;
     shard.followers.remove(name);
     ended
 }
 
-/// From where batches follow, for a slave whose log ends at `end`; or why it cannot follow.
-async fn begin(shard: &CoreShard, end: LogPosition) -> Result<LogPosition, String> {
+/// From where batches follow, for a slave whose log ends there; or why it cannot follow.
+async fn begin(shard: &CoreShard, hello: &Hello) -> Result<LogPosition, (Verdict, String)> {
+    let end = hello.end;
+    let refused = |remark: String| (Verdict::Refused, remark);
     let (min, confirmed) = shard.engine.physical_bounds();
     let (min, confirmed) = (min.position(), confirmed.position());
     let chain = |position| shard.engine.chain_at(position);
-    let unreadable = |error: engine::ReadError| format!("this master cannot read its log there: {error}");
-    if end == LogPosition::default() {
+    let unreadable = |error: engine::ReadError| refused(format!("this master cannot read its log there: {error}"));
+    if end == LogPosition::default() && hello.purpose != Purpose::Compare {
         // A new slave begins where the log does.
         let chain = chain(min).await.map_err(unreadable)?;
-        let chain = chain.ok_or_else(|| format!("this master's log cannot be read at its begin, {min}"))?;
+        let chain = chain.ok_or_else(|| refused(format!("this master's log cannot be read at its begin, {min}")))?;
         // The very first batch follows nothing.
         return Ok(LogPosition {
             position: min,
@@ -192,30 +151,50 @@ async fn begin(shard: &CoreShard, end: LogPosition) -> Result<LogPosition, Strin
         });
     }
     if end.position < min {
-        return Err(format!(
+        return Err(refused(format!(
             "this slave's log ends at {}, and the master's begins at {min} by now: what is between is deleted; fix: stop the slave, move its \
              store away and start it again, so that it copies what there is",
             end.position
-        ));
+        )));
     }
+    let diverged = |remark| (Verdict::Diverged, remark);
     if end.position > confirmed {
-        return Err(format!(
-            "this slave's log reaches {}, and the master's only {confirmed}: the slave has what the master has lost; fix: look which of \
-             the two is to be kept, and move the other one's store away",
+        return Err(diverged(format!(
+            "this slave's log reaches {}, and the master's only {confirmed}: the slave has what the master has lost",
             end.position
-        ));
+        )));
     }
     match chain(end.position).await.map_err(unreadable)? {
         Some(chain) if chain == end.chain => Ok(end),
-        _ => Err(format!(
-            "this slave's log and the master's differ before position {}: they have gone separate ways; fix: look which of the two is to be \
-             kept, and move the other one's store away",
+        _ => Err(diverged(format!(
+            "this slave's log and the master's differ before position {}: they have gone separate ways",
             end.position
-        )),
+        ))),
+    }
+}
+
+/// Consumer offsets of a slave that are in this log now, and which of them it has been told of.
+#[derive(Debug, Default)]
+struct OffsetsTaken {
+    taken: Cell<u64>,
+    told: Cell<u64>,
+    news: Notify,
+}
+
+impl OffsetsTaken {
+    fn take(&self, number: u64) {
+        self.taken.set(number);
+        self.news.notify_one();
+    }
+
+    fn untold(&self) -> Option<u64> {
+        let taken = self.taken.get();
+        (self.told.replace(taken) != taken).then_some(taken)
     }
 }
 
 async fn stream(
+    core: &Rc<Core>,
     shard: &CoreShard,
     line: &mut Line,
     begin: u64,
@@ -223,6 +202,7 @@ async fn stream(
     name: u64,
 ) -> io::Result<()> {
     let (mut receiver, sender) = line.split();
+    let offsets = OffsetsTaken::default();
     let send = async {
         for record in metadata {
             let part = Part::Metadata {
@@ -233,16 +213,32 @@ async fn stream(
         }
         let mut position = begin;
         loop {
-            let batches = shard
-                .engine
-                .batches_from(position, PART_BYTES)
-                .await
-                .map_err(io::Error::other)?;
+            let batches = match shard.engine.batches_from(position, PART_BYTES).await {
+                Ok(batches) => batches,
+                Err(error @ ReadError::Damaged { .. }) => {
+                    let behind = shard.engine.behind_damage(position).await;
+                    let behind = behind.ok_or_else(|| io::Error::other(error.to_string()))?;
+                    tracing::error!(
+                        shard = shard.id.get(),
+                        from = position,
+                        to = behind.position,
+                        "a slave does not get what is damaged here"
+                    );
+                    shard.followers.note_sent(name, behind.position);
+                    sender
+                        .part(&Part::Hole(behind), shard.engine.committed_position())
+                        .await?;
+                    position = behind.position;
+                    continue;
+                }
+                Err(error) => return Err(io::Error::other(error)),
+            };
             let confirmed = shard.engine.committed_position();
             for (part, next) in batches {
+                // Said before it goes: a slave may tell that it has it before this task goes on.
+                shard.followers.note_sent(name, next);
                 sender.part(&Part::Batches(part), confirmed).await?;
                 position = next;
-                shard.followers.update(name, |follower| follower.sent = position);
             }
             if position < shard.engine.committed_position() {
                 continue;
@@ -250,23 +246,35 @@ async fn stream(
             if shard.engine.is_stopping() {
                 return Ok(());
             }
-            if runtime::timeout(ALIVE_INTERVAL, shard.engine.grown_beyond(position))
-                .await
-                .is_err()
-            {
+            if let Some(number) = offsets.untold() {
+                sender
+                    .part(&Part::OffsetsTaken(number), shard.engine.committed_position())
+                    .await?;
+                continue;
+            }
+            let news = race(shard.engine.grown_beyond(position), offsets.news.notified());
+            if runtime::timeout(ALIVE_INTERVAL, news).await.is_err() {
                 sender.part(&Part::Alive, shard.engine.committed_position()).await?;
             }
         }
     };
     let hear = async {
         loop {
-            let progress = runtime::timeout(SILENCE_MAX, receiver.progress()).await;
-            let progress = progress.map_err(|_silent| io::Error::from(io::ErrorKind::TimedOut))??;
-            if progress.committed > shard.engine.committed_position() {
-                // Whoever has more than there is copies something else.
-                return Err(io::Error::other("a slave says that it has more than there is"));
+            let word = runtime::timeout(SILENCE_MAX, receiver.word()).await;
+            let word = word.map_err(|_silent| io::Error::from(io::ErrorKind::TimedOut))??;
+            match word {
+                Word::Progress(progress) => {
+                    let noted = shard.followers.note_progress(name, progress);
+                    noted.map_err(|impossible| io::Error::new(io::ErrorKind::InvalidData, impossible))?;
+                    shard.on_slave_progress(core);
+                }
+                Word::Offsets { number, payload } => {
+                    shard_metadata::merge_offsets(shard, &payload)
+                        .await
+                        .map_err(io::Error::other)?;
+                    offsets.take(number);
+                }
             }
-            shard.followers.update(name, |follower| follower.progress = progress);
         }
     };
     match race(send, hear).await {

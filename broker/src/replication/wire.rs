@@ -3,16 +3,19 @@
 //!
 //! ```text
 //! hello, slave to master, 36 bytes
-//!   0 magic "RQha" | 4 version u8 (1) | 5 kind u8 (0: only describe the store; 1: send batches) | 6 shard u8 | 7 zero
+//!   0 magic "RQha" | 4 version u8 (2) | 5 kind u8 (0: only describe the store; 1: send batches; 2: send all metadata, then batches;
+//!   3: only say whether the master's log is the same before the position) | 6 shard u8 | 7 zero
 //!   8 store id u64 | 16 position u64 | 24 chain u32 | 28 broker id u32 | 32 CRC
 //! answer, master to slave, 44 bytes and a remark
-//!   0 magic | 4 version u8 | 5 verdict u8 | 6 shards u8 | 7 zero | 8 store id u64 | 16 segment size u64 | 24 position u64
+//!   0 magic | 4 version u8 | 5 verdict u8 (0: welcome; 1: refused; 2: the logs differ) | 6 shards u8 | 7 zero | 8 store id u64 | 16 segment size u64 | 24 position u64
 //!   32 chain u32 | 36 bytes of the remark u32 | 40 CRC
 //! part, master to slave, 24 bytes and its content
-//!   0 kind u8 (0: nothing, the line is alive; 1: batches; 2: a metadata record: kind u16, payload) | 1 zero
+//!   0 kind u8 (0: nothing, the line is alive; 1: batches; 2: a metadata record: kind u16, payload; 3: consumer offsets were taken over,
+//!   up to those of this number u64; 4: the log goes on at position u64 after seal u32, what is before is lost) | 1 zero
 //!   4 bytes of the content u32 | 8 confirm offset u64 | 16 zero u32 | 20 CRC
-//! progress, slave to master, 20 bytes
-//!   0 committed u64 | 8 synced u64 | 16 CRC
+//! word, slave to master, 28 bytes and its content
+//!   0 kind u8 (0: how far it is; 1: consumer offsets that it was told while its master was away) | 1 zero | 4 bytes of the content u32
+//!   8 committed u64, or number of the offsets | 16 synced u64, or zero | 24 CRC; the content ends with a CRC of its own
 //! ```
 //!
 //! Apache's slaves begin with an offset of 8 bytes, which no magic is.
@@ -23,11 +26,13 @@ use runtime::TcpStream;
 use std::io::{self, IoSlice};
 
 const MAGIC: u32 = u32::from_be_bytes(*b"RQha");
-const VERSION: u8 = 1;
+const VERSION: u8 = 2;
 const HELLO_SIZE: usize = 36;
 const ANSWER_SIZE: usize = 44;
 const PART_SIZE: usize = 24;
-const PROGRESS_SIZE: usize = 20;
+const WORD_SIZE: usize = 28;
+/// No record of consumer offsets is larger.
+const OFFSETS_MAX: usize = 16 << 20;
 /// No batch and no metadata record is larger: the engine's largest record, and as much again.
 const CONTENT_MAX: usize = 128 << 20;
 /// Longest remark in bytes.
@@ -35,11 +40,24 @@ const REMARK_MAX: usize = 4096;
 /// Room made for reading at once.
 const READ_SIZE: usize = 256 << 10;
 
+/// What a slave wants of the master.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[repr(u8)]
+pub(super) enum Purpose {
+    /// To know which store it would copy.
+    Describe = 0,
+    /// To copy.
+    Copy = 1,
+    /// To copy, and all metadata first.
+    CopyWithMetadata = 2,
+    /// To know whether the log is the same before its position.
+    Compare = 3,
+}
+
 /// What a slave asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Hello {
-    /// It only wants to know which store it would copy.
-    pub(super) describe: bool,
+    pub(super) purpose: Purpose,
     pub(super) shard: u8,
     /// 0 for one that describes.
     pub(super) store_id: u64,
@@ -55,6 +73,8 @@ pub(super) enum Verdict {
     Welcome,
     /// It cannot be had, and the remark says why.
     Refused,
+    /// The logs differ before that place.
+    Diverged,
 }
 
 /// The answer to a [`Hello`].
@@ -72,7 +92,25 @@ pub(super) struct Answer {
 pub(super) enum Part {
     Alive,
     Batches(Bytes),
-    Metadata { kind: u16, payload: Bytes },
+    Metadata {
+        kind: u16,
+        payload: Bytes,
+    },
+    /// Consumer offsets are in the master's log, up to those of this number.
+    OffsetsTaken(u64),
+    /// The log goes on there: the master has lost what is before.
+    Hole(LogPosition),
+}
+
+/// What a slave sends.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Word {
+    Progress(Progress),
+    /// Where consumers are that came here, as a record of the slave's own; the number grows by one each.
+    Offsets {
+        number: u64,
+        payload: Bytes,
+    },
 }
 
 /// How far a slave is.
@@ -139,7 +177,7 @@ impl Line {
         let mut out = BytesMut::with_capacity(HELLO_SIZE);
         out.put_u32(MAGIC);
         out.put_u8(VERSION);
-        out.put_u8(u8::from(!hello.describe));
+        out.put_u8(hello.purpose as u8);
         out.put_u8(hello.shard);
         out.put_u8(0);
         out.put_u64(hello.store_id);
@@ -156,11 +194,18 @@ impl Line {
         let mut content = unseal(&bytes, "its hello")?;
         let (magic, version, kind, shard) = (content.get_u32(), content.get_u8(), content.get_u8(), content.get_u8());
         content.advance(1);
-        if magic != MAGIC || version != VERSION || kind > 1 {
+        if magic != MAGIC || version != VERSION {
             return Err(broken("its hello"));
         }
+        let purpose = match kind {
+            0 => Purpose::Describe,
+            1 => Purpose::Copy,
+            2 => Purpose::CopyWithMetadata,
+            3 => Purpose::Compare,
+            _ => return Err(broken("its hello")),
+        };
         Ok(Hello {
-            describe: kind == 0,
+            purpose,
             shard,
             store_id: content.get_u64(),
             end: LogPosition {
@@ -177,7 +222,11 @@ impl Line {
         let mut out = BytesMut::with_capacity(ANSWER_SIZE);
         out.put_u32(MAGIC);
         out.put_u8(VERSION);
-        out.put_u8(u8::from(answer.verdict == Verdict::Refused));
+        out.put_u8(match answer.verdict {
+            Verdict::Welcome => 0,
+            Verdict::Refused => 1,
+            Verdict::Diverged => 2,
+        });
         out.put_u8(answer.store.shards);
         out.put_u8(0);
         out.put_u64(answer.store.store_id);
@@ -196,9 +245,15 @@ impl Line {
         let (magic, version, verdict, shards) =
             (content.get_u32(), content.get_u8(), content.get_u8(), content.get_u8());
         content.advance(1);
-        if magic != MAGIC || version != VERSION || verdict > 1 {
+        if magic != MAGIC || version != VERSION {
             return Err(broken("its answer"));
         }
+        let verdict = match verdict {
+            0 => Verdict::Welcome,
+            1 => Verdict::Refused,
+            2 => Verdict::Diverged,
+            _ => return Err(broken("its answer")),
+        };
         let (store_id, segment_size) = (content.get_u64(), content.get_u64());
         let begin = LogPosition {
             position: content.get_u64(),
@@ -210,11 +265,7 @@ impl Line {
         }
         let remark = self.take(length).await?;
         Ok(Answer {
-            verdict: if verdict == 0 {
-                Verdict::Welcome
-            } else {
-                Verdict::Refused
-            },
+            verdict,
             store: StoreIdentity {
                 store_id,
                 shards,
@@ -267,27 +318,59 @@ impl Receiver<'_> {
                 kind: body.get_u16(),
                 payload: body.freeze(),
             },
+            3 if length == 8 => Part::OffsetsTaken(body.get_u64()),
+            4 if length == 12 => Part::Hole(LogPosition {
+                position: body.get_u64(),
+                chain: body.get_u32(),
+            }),
             _ => return Err(broken("the head of a part")),
         };
         Ok((part, confirmed))
     }
 
-    pub(super) async fn progress(&mut self) -> io::Result<Progress> {
-        let bytes = take(self.stream, self.arrived, PROGRESS_SIZE).await?;
-        let mut content = unseal(&bytes, "its progress")?;
-        Ok(Progress {
-            committed: content.get_u64(),
-            synced: content.get_u64(),
-        })
+    /// The next word of a slave.
+    pub(super) async fn word(&mut self) -> io::Result<Word> {
+        let bytes = take(self.stream, self.arrived, WORD_SIZE).await?;
+        let mut content = unseal(&bytes, "the head of a word")?;
+        let kind = content.get_u8();
+        content.advance(3);
+        let length = usize::try_from(content.get_u32()).unwrap_or(usize::MAX);
+        let (first, second) = (content.get_u64(), content.get_u64());
+        match kind {
+            0 if length == 0 => Ok(Word::Progress(Progress {
+                committed: first,
+                synced: second,
+            })),
+            1 if length <= OFFSETS_MAX => {
+                let body = take(self.stream, self.arrived, length).await?.freeze();
+                let payload = unseal(&body, "its consumer offsets")?.len();
+                Ok(Word::Offsets {
+                    number: first,
+                    payload: body.slice(..payload),
+                })
+            }
+            _ => Err(broken("the head of a word")),
+        }
     }
 }
 
 impl Sender<'_> {
     pub(super) async fn part(&self, part: &Part, confirmed: u64) -> io::Result<()> {
+        let number;
+        let chain;
         let (kind, head, body): (u8, &[u8], &[u8]) = match part {
             Part::Alive => (0, &[], &[]),
             Part::Batches(batches) => (1, &[], batches),
             Part::Metadata { kind, payload } => (2, &kind.to_be_bytes(), payload),
+            Part::OffsetsTaken(up_to) => {
+                number = up_to.to_be_bytes();
+                (3, &number, &[])
+            }
+            Part::Hole(to) => {
+                number = to.position.to_be_bytes();
+                chain = to.chain.to_be_bytes();
+                (4, &number, &chain)
+            }
         };
         let length = u32::try_from(head.len() + body.len()).map_err(|_too_long| broken("a part of more than 4 GiB"))?;
         let mut out = BytesMut::with_capacity(PART_SIZE);
@@ -300,12 +383,25 @@ impl Sender<'_> {
         write_all(self.stream, &[&out, head, body]).await
     }
 
-    pub(super) async fn progress(&self, progress: Progress) -> io::Result<()> {
-        let mut out = BytesMut::with_capacity(PROGRESS_SIZE);
-        out.put_u64(progress.committed);
-        out.put_u64(progress.synced);
+    pub(super) async fn word(&self, word: &Word) -> io::Result<()> {
+        let (kind, first, second, payload): (u8, u64, u64, &[u8]) = match word {
+            Word::Progress(progress) => (0, progress.committed, progress.synced, &[]),
+            Word::Offsets { number, payload } => (1, *number, 0, payload),
+        };
+        let mut content = BytesMut::new();
+        if kind == 1 {
+            content.put_slice(payload);
+            seal(&mut content, 0);
+        }
+        let length = u32::try_from(content.len()).map_err(|_too_long| broken("offsets of more than 4 GiB"))?;
+        let mut out = BytesMut::with_capacity(WORD_SIZE);
+        out.put_u8(kind);
+        out.put_bytes(0, 3);
+        out.put_u32(length);
+        out.put_u64(first);
+        out.put_u64(second);
         seal(&mut out, 0);
-        write_all(self.stream, &[&out]).await
+        write_all(self.stream, &[&out, &content]).await
     }
 }
 
@@ -360,7 +456,7 @@ mod tests {
 
     fn hello() -> Hello {
         Hello {
-            describe: false,
+            purpose: Purpose::Copy,
             shard: 2,
             store_id: STORE.store_id,
             end: LogPosition {
@@ -405,6 +501,8 @@ mod tests {
                     kind: 1,
                     payload: Bytes::new(),
                 },
+                Part::OffsetsTaken(u64::MAX - 1),
+                Part::Hole(hello().end),
             ];
             let send = async {
                 for part in &parts {
@@ -418,12 +516,20 @@ mod tests {
                 }
             };
             runtime::sync::race(send, hear).await;
-            let progress = Progress {
-                committed: u64::MAX,
-                synced: 3,
-            };
-            to_master.progress(progress).await.unwrap();
-            assert_eq!(from_slave.progress().await.unwrap(), progress);
+            let words = [
+                Word::Progress(Progress {
+                    committed: u64::MAX,
+                    synced: 3,
+                }),
+                Word::Offsets {
+                    number: 7,
+                    payload: Bytes::from_static(b"where they are"),
+                },
+            ];
+            for word in &words {
+                to_master.word(word).await.unwrap();
+                assert_eq!(from_slave.word().await.unwrap(), *word);
+            }
         });
     }
 

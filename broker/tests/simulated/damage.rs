@@ -6,7 +6,7 @@ use protocol::response_code::ResponseCode;
 use std::path::{Path, PathBuf};
 
 /// The segment that holds these bytes, and where.
-fn find(world: &World, wanted: &[u8]) -> (PathBuf, usize) {
+pub(crate) fn find(world: &World, wanted: &[u8]) -> (PathBuf, usize) {
     let segments =
         ["shard-00", "shard-01"].map(|shard| Path::new(STORE).join(shard).join("commitlog/00000000000000000000"));
     let found = segments.into_iter().find_map(|path| {

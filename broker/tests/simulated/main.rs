@@ -10,6 +10,7 @@ mod clients;
 mod damage;
 mod disk_full;
 mod overload;
+mod replication;
 mod settings;
 mod table_files;
 mod world;

@@ -14,7 +14,7 @@ use protocol::response_code::ResponseCode;
 use remoting::{Connection, Connections, Handler, Limits, RpcClient};
 use runtime::file;
 use runtime::sim::{NodeId, Options, Simulation};
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::net::IpAddr;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -25,6 +25,9 @@ pub(crate) const STORE: &str = "/store";
 const ADDRESS: &str = "10.0.0.1:10911";
 const CONF: &str = "brokerIP1=10.0.0.1\nbrokerIP2=10.0.0.1\nbindAddress=10.0.0.1\nbrokerName=broker-a\nshards=2\n\
                     storePathRootDir=/store\nmappedFileSizeCommitLog=8388608\n";
+const SLAVE_ADDRESS: &str = "10.0.0.3:10911";
+const SLAVE_CONF: &str = "brokerIP1=10.0.0.3\nbrokerIP2=10.0.0.3\nbindAddress=10.0.0.3\nbrokerName=broker-a\nbrokerId=1\nbrokerRole=SLAVE\n\
+                          haMasterAddress=10.0.0.1:10912\nstorePathRootDir=/store\n";
 const CONF_FILE: &str = "/conf/broker.conf";
 /// Virtual time for anything that is waited for.
 pub(crate) const LIMIT: Duration = Duration::from_secs(60);
@@ -73,6 +76,12 @@ pub(crate) struct World {
     pub(crate) simulation: Simulation,
     pub(crate) broker: NodeId,
     pub(crate) client: NodeId,
+    /// There after [`World::with_slave`].
+    pub(crate) slave: Option<NodeId>,
+    /// The slave has ended to be started again.
+    slave_again: Rc<Cell<bool>>,
+    /// Whom the client asks.
+    address: Cell<&'static str>,
     /// How the last run of the broker ended, if it has: the text of the error.
     pub(crate) ended: Rc<RefCell<Option<Result<(), String>>>>,
     /// What the next start of the broker reads.
@@ -89,8 +98,8 @@ impl Drop for World {
     }
 }
 
-/// Runs a broker until it is asked to stop.
-async fn run_broker(conf: &str, files: &[(&str, &str)]) -> Result<(), String> {
+/// Runs a broker until it is asked to stop. Says whether it wants to be started again.
+async fn run_broker(conf: &str, files: &[(&str, &str)]) -> Result<bool, String> {
     let machine = Machine {
         cpus: 1,
         host_name: "host".to_owned(),
@@ -119,7 +128,11 @@ async fn run_broker(conf: &str, files: &[(&str, &str)]) -> Result<(), String> {
     let (layout, origin) = start::open_store(&settings, &mut store).await?;
     let broker = Broker::with_origin(settings, layout, 1, origin);
     runtime::spawn(start::stop_on_signal(Arc::clone(&broker)));
-    broker.run_core(0).await.map_err(|error| error.to_string())
+    Arc::clone(&broker)
+        .run_core(0)
+        .await
+        .map_err(|error| error.to_string())?;
+    Ok(broker.starts_again())
 }
 
 impl World {
@@ -141,7 +154,7 @@ impl World {
             *outcome.borrow_mut() = None;
             async move {
                 let end = run_broker(&conf, files).await;
-                *outcome.borrow_mut() = Some(end);
+                *outcome.borrow_mut() = Some(end.map(drop));
             }
         });
         simulation.start(client, runtime::signal::terminated);
@@ -154,10 +167,53 @@ impl World {
             simulation,
             broker,
             client,
+            slave: None,
+            slave_again: Rc::default(),
+            address: Cell::new(ADDRESS),
             ended,
             conf: given,
             rpc: Some(rpc),
         }
+    }
+
+    /// A master and a slave of it, each with these lines added to its configuration.
+    pub(crate) fn with_slave(lines: &str, slave_lines: &str) -> World {
+        let mut world = World::new(lines, &[]);
+        let slave = world.simulation.node("slave", IpAddr::from([10, 0, 0, 3]));
+        let conf = Rc::new([SLAVE_CONF, slave_lines].concat());
+        let again = Rc::clone(&world.slave_again);
+        world.simulation.start(slave, move || {
+            let (conf, again) = (Rc::clone(&conf), Rc::clone(&again));
+            async move {
+                again.set(run_broker(&conf, &[]).await.unwrap());
+            }
+        });
+        world.slave = Some(slave);
+        world
+    }
+
+    /// From now on the client asks the slave.
+    pub(crate) fn ask_slave(&self) {
+        self.address.set(SLAVE_ADDRESS);
+    }
+
+    /// From now on the client asks the master.
+    pub(crate) fn ask_master(&self) {
+        self.address.set(ADDRESS);
+    }
+
+    /// Asks again until it is so.
+    pub(crate) fn await_that(&self, what: &str, holds: impl Fn(&World) -> bool) {
+        for _try in 0..300 {
+            if holds(self) {
+                return;
+            }
+            self.simulation.run_for(Duration::from_millis(100));
+            if let Some(slave) = self.slave.filter(|_slave| self.slave_again.take()) {
+                self.simulation.restart(slave);
+            }
+        }
+        panic!("not within 30 s: {what}");
     }
 
     pub(crate) fn await_end(&self) -> Result<(), String> {
@@ -201,6 +257,7 @@ impl World {
     pub(crate) fn ask(&self, code: RequestCode, fields: &[(&str, &str)], body: &[u8]) -> Answer {
         let fields: Vec<(String, String)> = fields.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
         let (rpc, body) = (self.rpc.clone().unwrap().1, Bytes::copy_from_slice(body));
+        let address = self.address.get();
         let asked = async move {
             loop {
                 let fill = |out: &mut HeaderWriter<'_>| {
@@ -208,10 +265,10 @@ impl World {
                         out.put(key, value);
                     }
                 };
-                match rpc.invoke(ADDRESS, code, fill, body.clone(), ANSWER_LIMIT).await {
+                match rpc.invoke(address, code, fill, body.clone(), ANSWER_LIMIT).await {
                     Ok(answer) => return Answer(answer),
                     Err(_not_there) => {
-                        rpc.disconnect(ADDRESS);
+                        rpc.disconnect(address);
                         runtime::sleep(Duration::from_millis(50)).await;
                     }
                 }
@@ -232,6 +289,10 @@ impl World {
 
     pub(crate) fn send_tagged(&self, topic: &str, queue_id: i32, tag: &str) -> Answer {
         self.send_with(topic, queue_id, &format!("TAGS\u{1}{tag}\u{2}"), b"body")
+    }
+
+    pub(crate) fn send_delayed(&self, topic: &str, queue_id: i32, level: i32) -> Answer {
+        self.send_with(topic, queue_id, &format!("DELAY\u{1}{level}\u{2}"), b"body")
     }
 
     fn send_with(&self, topic: &str, queue_id: i32, properties: &str, body: &[u8]) -> Answer {

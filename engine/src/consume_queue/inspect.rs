@@ -52,12 +52,6 @@ pub fn decode_directory(bytes: &[u8], shard: u8, first_page: u32) -> Result<usiz
     Directory::decode(bytes, shard, first_page).map(|directory| directory.runs.len())
 }
 
-/// Whether a page holds nothing: it was reserved and not written, or emptied.
-#[must_use]
-pub fn page_is_blank(page: &[u8]) -> bool {
-    page::is_blank(page)
-}
-
 /// A page that is as it was written.
 #[derive(Clone, Copy, Debug)]
 pub struct Page<'a>(&'a [u8]);

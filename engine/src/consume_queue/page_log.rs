@@ -3,7 +3,8 @@
 //! A page gets its number when it is staged, in memory; [`PageLog::write`] writes staged pages in order. Page `n` lies in the file
 //! that begins with the greatest multiple of the pages a file that is not above `n`; a file is named by its first page, 20 digits.
 //! What a start trusts is said by the manifest alone: pages at or beyond its durable end are void and will be written again.
-//! Pages are never changed, except that [`PageLog::blank`] fills those with zeros that a truncation emptied.
+//! Pages are never changed, except that [`PageLog::empty`] takes the runs out of those that a truncation empties. So every page
+//! below the durable end has its head and checksum: zeros there are damage, and not a page that says nothing.
 
 use super::page::{self, PAGE_SIZE, PageBuilder};
 use super::{ConsumeQueueOptions, IndexError};
@@ -398,16 +399,15 @@ impl PageLog {
         Ok(())
     }
 
-    /// Fills pages with zeros and syncs them.
-    pub(super) async fn blank(&self, pages: &[u32]) -> Result<(), IndexError> {
-        let zeros = Bytes::from_static(&[0; PAGE_SIZE]);
+    /// Replaces pages by such that hold nothing, and syncs them.
+    pub(super) async fn empty(&self, pages: &[u32]) -> Result<(), IndexError> {
         for &number in pages {
             let first_page = self.file_of(number);
             let file = self.file_for_writing(first_page).await?;
             self.with_file(first_page, |file| file.dirty = true);
             file.write_at(
                 u64::from(number - first_page) * PAGE_SIZE as u64,
-                std::slice::from_ref(&zeros),
+                &[PageBuilder::new(self.shard).finish(number)],
             )
             .await
             .map_err(IndexError::io("write to", file.path()))?;

@@ -513,6 +513,30 @@ fn a_deleted_topic_begins_at_zero_and_stays_deleted_after_a_start_from_before() 
 }
 
 #[test]
+fn a_deletion_whose_page_turns_to_zeros_is_no_deletion_undone() {
+    let directory = tempfile::tempdir().unwrap();
+    on_a_loop(async {
+        let mut model = Model::default();
+        let (queues, _) = start(directory.path(), &model).await;
+        for _ in 0..20 {
+            add(&queues, &model.message((0, 1), 7));
+        }
+        queues.checkpoint(model.end, model.end).await.unwrap();
+        add(&queues, &model.deletion(0));
+        queues.checkpoint(model.end, model.end).await.unwrap();
+        drop(queues);
+        // The deletion is all that the second page says.
+        let path = options(directory.path()).directory.join(format!("{:020}", 0));
+        let mut bytes = std::fs::read(&path).unwrap();
+        bytes[4096..8192].fill(0);
+        std::fs::write(&path, bytes).unwrap();
+        let (queues, reports) = start(directory.path(), &model).await;
+        assert_eq!(reports.len(), 1, "{reports:?}");
+        check(&queues, &model, true).await;
+    });
+}
+
+#[test]
 fn an_append_while_a_checkpoint_waits_for_the_disk_is_not_lost() {
     let directory = tempfile::tempdir().unwrap();
     on_a_loop(async {

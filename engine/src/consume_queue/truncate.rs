@@ -1,7 +1,7 @@
 //! Cutting the consume queues where the commitlog was cut.
 //!
 //! Pages that hold an entry beyond the cut are emptied: what they hold below it moves to new pages first. Order: new pages,
-//! sync, manifest; then directories of emptied files away, pages blanked, sync. After a crash in between, the old pages are
+//! sync, manifest; then directories of emptied files away, pages emptied, sync. After a crash in between, the old pages are
 //! still named, `end_position` is still beyond the log's end, and the cut is done again.
 
 use super::page::{self, Content};
@@ -63,7 +63,7 @@ impl ConsumeQueues {
             .await
             .map_err(IndexError::io("sync", &self.log.directory))?;
         let pages: Vec<u32> = emptied.pages.iter().map(|(number, _)| *number).collect();
-        self.log.blank(&pages).await?;
+        self.log.empty(&pages).await?;
         for file in self.log.files.borrow_mut().iter_mut() {
             file.has_directory &= !files.contains(&file.first_page);
         }

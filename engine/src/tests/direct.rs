@@ -164,10 +164,8 @@ fn segments_that_retention_drops_are_used_again_and_what_they_held_never_comes_b
             }
             assert!(shard.clean_expired().await.unwrap() > 0);
             let spares = files(root, ".spare");
-            assert!(
-                (2..=3).contains(&spares.len()),
-                "two wait, one may be in the making: {spares:?}"
-            );
+            // The preparer works at the same time: it may have made the next segment of one already, or be making one more.
+            assert!((1..=3).contains(&spares.len()), "two were kept: {spares:?}");
             let (min, max) = shard.bounds(queue);
             let found = read_all(&shard, "t", 0).await;
             assert_eq!((max.0, i64::try_from(found.len()).unwrap()), (number, max.0 - min.0));

@@ -25,6 +25,12 @@ use std::time::Duration;
 /// Ext field of a registration: the zone of the broker.
 const ZONE_NAME: &str = "__ZONE_NAME";
 
+/// What a broker hears whose registration changes nothing.
+const NO_MASTER: RegisterBrokerResponse = RegisterBrokerResponse {
+    ha_server_addr: None,
+    master_addr: None,
+};
+
 pub(crate) fn register(server: &Rc<NameServer>, connection: &Connection, request: &Frame) -> Result<Answer, Refusal> {
     let header = RegisterBrokerRequest::decode(request.ext())?;
     if header.body_crc32 != 0 && header.body_crc32 != body_crc32(request.body()) {
@@ -63,10 +69,11 @@ pub(crate) fn register(server: &Rc<NameServer>, connection: &Connection, request
                 address,
                 "registration ignored: another address holds the id with a newer state"
             );
-            RegisterBrokerResponse {
-                ha_server_addr: None,
-                master_addr: None,
-            }
+            NO_MASTER
+        }
+        Registered::Late => {
+            tracing::info!(broker_name, address, peer = %connection.peer(), "late registration ignored");
+            NO_MASTER
         }
         Registered::NotRegisteredYet => {
             return Err(Refusal::rule(ResponseCode::SYSTEM_ERROR, "register broker failed"));

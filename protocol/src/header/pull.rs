@@ -1,6 +1,6 @@
 //! Pulling messages: codes 11 and 361, and their response.
 
-use crate::ext::{ExtFields, ExtText};
+use crate::ext::{ExtFields, ExtText, RawText};
 use crate::header::{HeaderError, Text, parse_i32, parse_i64, required};
 use crate::header_writer::HeaderWriter;
 
@@ -77,26 +77,26 @@ struct Parts<'a> {
 
 impl<'a> Parts<'a> {
     #[inline]
-    fn take(&mut self, key: &str, value: ExtText<'a>) -> Result<(), HeaderError> {
+    fn take(&mut self, key: &str, value: RawText<'a>) -> Result<(), HeaderError> {
         match key {
-            "consumerGroup" => self.consumer_group = Some(value.into_cow()),
-            "topic" => self.topic = Some(value.into_cow()),
-            "queueId" => self.queue_id = Some(parse_i32("queueId", &value)?),
-            "queueOffset" => self.queue_offset = Some(parse_i64("queueOffset", &value)?),
-            "maxMsgNums" => self.max_msg_nums = Some(parse_i32("maxMsgNums", &value)?),
-            "sysFlag" => self.sys_flag = Some(parse_i32("sysFlag", &value)?),
-            "commitOffset" => self.commit_offset = Some(parse_i64("commitOffset", &value)?),
+            "consumerGroup" => self.consumer_group = Some(value.text().into_cow()),
+            "topic" => self.topic = Some(value.text().into_cow()),
+            "queueId" => self.queue_id = Some(parse_i32("queueId", value)?),
+            "queueOffset" => self.queue_offset = Some(parse_i64("queueOffset", value)?),
+            "maxMsgNums" => self.max_msg_nums = Some(parse_i32("maxMsgNums", value)?),
+            "sysFlag" => self.sys_flag = Some(parse_i32("sysFlag", value)?),
+            "commitOffset" => self.commit_offset = Some(parse_i64("commitOffset", value)?),
             "suspendTimeoutMillis" => {
-                self.suspend_timeout_millis = Some(parse_i64("suspendTimeoutMillis", &value)?);
+                self.suspend_timeout_millis = Some(parse_i64("suspendTimeoutMillis", value)?);
             }
-            "subscription" => self.subscription = Some(value),
-            "subVersion" => self.sub_version = Some(parse_i64("subVersion", &value)?),
-            "expressionType" => self.expression_type = Some(value.into_cow()),
-            "maxMsgBytes" => self.max_msg_bytes = Some(parse_i32("maxMsgBytes", &value)?),
-            "requestSource" => self.request_source = Some(parse_i32("requestSource", &value)?),
-            "proxyFrowardClientId" => self.proxy_forward_client_id = Some(value.into_cow()),
-            "liteTopic" => self.lite_topic = Some(value.into_cow()),
-            "bname" => self.broker_name = Some(value.into_cow()),
+            "subscription" => self.subscription = Some(value.text()),
+            "subVersion" => self.sub_version = Some(parse_i64("subVersion", value)?),
+            "expressionType" => self.expression_type = Some(value.text().into_cow()),
+            "maxMsgBytes" => self.max_msg_bytes = Some(parse_i32("maxMsgBytes", value)?),
+            "requestSource" => self.request_source = Some(parse_i32("requestSource", value)?),
+            "proxyFrowardClientId" => self.proxy_forward_client_id = Some(value.text().into_cow()),
+            "liteTopic" => self.lite_topic = Some(value.text().into_cow()),
+            "bname" => self.broker_name = Some(value.text().into_cow()),
             _ => {}
         }
         Ok(())
@@ -110,8 +110,8 @@ impl<'a> PullHeader<'a> {
     /// A missing field that is no `Option` here, or a number that is none.
     pub fn decode(ext: ExtFields<'a>) -> Result<Self, HeaderError> {
         let mut parts = Parts::default();
-        for (key, value) in ext {
-            parts.take(&key, value)?;
+        for (key, value) in ext.raw() {
+            parts.take(&key.text().into_cow(), value)?;
         }
         Ok(Self {
             consumer_group: required("consumerGroup", parts.consumer_group)?,
@@ -198,16 +198,16 @@ impl PullResponse {
     pub fn decode(ext: ExtFields<'_>) -> Result<Self, HeaderError> {
         let mut found = [None; 4];
         let mut response = Self::default();
-        for (key, value) in ext {
-            match key.as_ref() {
-                "suggestWhichBrokerId" => found[0] = Some(parse_i64("suggestWhichBrokerId", &value)?),
-                "nextBeginOffset" => found[1] = Some(parse_i64("nextBeginOffset", &value)?),
-                "minOffset" => found[2] = Some(parse_i64("minOffset", &value)?),
-                "maxOffset" => found[3] = Some(parse_i64("maxOffset", &value)?),
-                "offsetDelta" => response.offset_delta = Some(parse_i64("offsetDelta", &value)?),
-                "topicSysFlag" => response.topic_sys_flag = Some(parse_i32("topicSysFlag", &value)?),
-                "groupSysFlag" => response.group_sys_flag = Some(parse_i32("groupSysFlag", &value)?),
-                "forbiddenType" => response.forbidden_type = Some(parse_i32("forbiddenType", &value)?),
+        for (key, value) in ext.raw() {
+            match &*key.text().into_cow() {
+                "suggestWhichBrokerId" => found[0] = Some(parse_i64("suggestWhichBrokerId", value)?),
+                "nextBeginOffset" => found[1] = Some(parse_i64("nextBeginOffset", value)?),
+                "minOffset" => found[2] = Some(parse_i64("minOffset", value)?),
+                "maxOffset" => found[3] = Some(parse_i64("maxOffset", value)?),
+                "offsetDelta" => response.offset_delta = Some(parse_i64("offsetDelta", value)?),
+                "topicSysFlag" => response.topic_sys_flag = Some(parse_i32("topicSysFlag", value)?),
+                "groupSysFlag" => response.group_sys_flag = Some(parse_i32("groupSysFlag", value)?),
+                "forbiddenType" => response.forbidden_type = Some(parse_i32("forbiddenType", value)?),
                 _ => {}
             }
         }

@@ -3,7 +3,7 @@
 //! `SendMessageRequestHeader` (10, 324) and `SendMessageRequestHeaderV2` (310, 320, 325) hold the same fields under long and under
 //! one-letter names; both read into [`SendHeader`].
 
-use crate::ext::{ExtFields, ExtText};
+use crate::ext::{ExtFields, ExtText, RawText};
 use crate::header::{HeaderError, Text, headers, parse_bool, parse_i32, parse_i64, required};
 use crate::header_writer::HeaderWriter;
 
@@ -40,49 +40,6 @@ pub struct SendHeader<'a> {
     pub broker_name: Option<Text<'a>>,
 }
 
-/// Fields as they come in, any of them still missing.
-#[derive(Default)]
-struct Parts<'a> {
-    producer_group: Option<Text<'a>>,
-    topic: Option<Text<'a>>,
-    default_topic: Option<Text<'a>>,
-    default_topic_queue_nums: Option<i32>,
-    queue_id: Option<i32>,
-    sys_flag: Option<i32>,
-    born_timestamp: Option<i64>,
-    flag: Option<i32>,
-    properties: Option<ExtText<'a>>,
-    reconsume_times: Option<i32>,
-    unit_mode: bool,
-    max_reconsume_times: Option<i32>,
-    batch: bool,
-    broker_name: Option<Text<'a>>,
-}
-
-impl<'a> Parts<'a> {
-    #[inline]
-    fn take_short(&mut self, letter: u8, value: ExtText<'a>) -> Result<(), HeaderError> {
-        match letter {
-            b'a' => self.producer_group = Some(value.into_cow()),
-            b'b' => self.topic = Some(value.into_cow()),
-            b'c' => self.default_topic = Some(value.into_cow()),
-            b'd' => self.default_topic_queue_nums = Some(parse_i32("defaultTopicQueueNums", &value)?),
-            b'e' => self.queue_id = Some(parse_i32("queueId", &value)?),
-            b'f' => self.sys_flag = Some(parse_i32("sysFlag", &value)?),
-            b'g' => self.born_timestamp = Some(parse_i64("bornTimestamp", &value)?),
-            b'h' => self.flag = Some(parse_i32("flag", &value)?),
-            b'i' => self.properties = Some(value),
-            b'j' => self.reconsume_times = Some(parse_i32("reconsumeTimes", &value)?),
-            b'k' => self.unit_mode = parse_bool(&value),
-            b'l' => self.max_reconsume_times = Some(parse_i32("maxReconsumeTimes", &value)?),
-            b'm' => self.batch = parse_bool(&value),
-            b'n' => self.broker_name = Some(value.into_cow()),
-            _ => {}
-        }
-        Ok(())
-    }
-}
-
 /// The one-letter name of a long one; `bname` is the broker's name in both forms.
 #[inline]
 fn short_name(key: &str) -> u8 {
@@ -111,29 +68,35 @@ impl<'a> SendHeader<'a> {
     /// # Errors
     /// A missing field of `a` to `h` (named by its long name), or a number that is none.
     pub fn decode(ext: ExtFields<'a>) -> Result<Self, HeaderError> {
-        let mut parts = Parts::default();
-        for (key, value) in ext {
-            let letter = match key.as_bytes() {
-                [letter] => *letter,
-                _ => short_name(&key),
+        let mut fields: [Option<RawText<'a>>; 14] = [None; 14];
+        ext.each_raw(|key, value| {
+            let letter = match key.plain() {
+                Some([letter]) => *letter,
+                _ => short_name(&key.text().into_cow()),
             };
-            parts.take_short(letter, value)?;
-        }
+            if let Some(field) = fields.get_mut(usize::from(letter.wrapping_sub(b'a'))) {
+                *field = Some(value);
+            }
+        });
+        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n] = fields;
+        let text = |name, value| required(name, value).map(|value: RawText<'a>| value.text().into_cow());
+        let int = |name, value| required(name, value).and_then(|value| parse_i32(name, value));
+        let optional_int = |name, value: Option<_>| value.map(|value| parse_i32(name, value)).transpose();
         Ok(Self {
-            producer_group: required("producerGroup", parts.producer_group)?,
-            topic: required("topic", parts.topic)?,
-            default_topic: required("defaultTopic", parts.default_topic)?,
-            default_topic_queue_nums: required("defaultTopicQueueNums", parts.default_topic_queue_nums)?,
-            queue_id: required("queueId", parts.queue_id)?,
-            sys_flag: required("sysFlag", parts.sys_flag)?,
-            born_timestamp: required("bornTimestamp", parts.born_timestamp)?,
-            flag: required("flag", parts.flag)?,
-            properties: parts.properties,
-            reconsume_times: parts.reconsume_times.unwrap_or(0),
-            unit_mode: parts.unit_mode,
-            max_reconsume_times: parts.max_reconsume_times,
-            batch: parts.batch,
-            broker_name: parts.broker_name,
+            producer_group: text("producerGroup", a)?,
+            topic: text("topic", b)?,
+            default_topic: text("defaultTopic", c)?,
+            default_topic_queue_nums: int("defaultTopicQueueNums", d)?,
+            queue_id: int("queueId", e)?,
+            sys_flag: int("sysFlag", f)?,
+            born_timestamp: parse_i64("bornTimestamp", required("bornTimestamp", g)?)?,
+            flag: int("flag", h)?,
+            properties: i.map(RawText::text),
+            reconsume_times: optional_int("reconsumeTimes", j)?.unwrap_or(0),
+            unit_mode: k.is_some_and(parse_bool),
+            max_reconsume_times: optional_int("maxReconsumeTimes", l)?,
+            batch: m.is_some_and(parse_bool),
+            broker_name: n.map(|value| value.text().into_cow()),
         })
     }
 
@@ -214,14 +177,14 @@ impl<'a> SendResponse<'a> {
     pub fn decode(ext: ExtFields<'a>) -> Result<Self, HeaderError> {
         let (mut msg_id, mut queue_id, mut queue_offset) = (None, None, None);
         let (mut transaction_id, mut batch_uniq_id, mut recall_handle) = (None, None, None);
-        for (key, value) in ext {
-            match key.as_ref() {
-                "msgId" => msg_id = Some(value.into_cow()),
-                "queueId" => queue_id = Some(parse_i32("queueId", &value)?),
-                "queueOffset" => queue_offset = Some(parse_i64("queueOffset", &value)?),
-                "transactionId" => transaction_id = Some(value.into_cow()),
-                "batchUniqId" => batch_uniq_id = Some(value.into_cow()),
-                "recallHandle" => recall_handle = Some(value.into_cow()),
+        for (key, value) in ext.raw() {
+            match &*key.text().into_cow() {
+                "msgId" => msg_id = Some(value.text().into_cow()),
+                "queueId" => queue_id = Some(parse_i32("queueId", value)?),
+                "queueOffset" => queue_offset = Some(parse_i64("queueOffset", value)?),
+                "transactionId" => transaction_id = Some(value.text().into_cow()),
+                "batchUniqId" => batch_uniq_id = Some(value.text().into_cow()),
+                "recallHandle" => recall_handle = Some(value.text().into_cow()),
                 _ => {}
             }
         }

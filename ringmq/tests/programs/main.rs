@@ -8,6 +8,7 @@ use std::process::{Child, Command, Output, Stdio};
 use std::time::{Duration, Instant};
 use tempfile::TempDir;
 
+mod deploy;
 mod replication;
 
 const RINGMQ: &str = env!("CARGO_BIN_EXE_ringmq");

@@ -254,10 +254,15 @@ impl Disk {
     }
 
     pub(crate) fn close(&mut self, inode: u64) {
-        if let Some(file) = self.inodes.get_mut(&inode) {
-            file.handles = file.handles.saturating_sub(1);
+        let Some(file) = self.inodes.get_mut(&inode) else {
+            return;
+        };
+        file.handles = file.handles.saturating_sub(1);
+        // Most files that are closed have their names still.
+        let last = file.handles == 0;
+        if last && !self.names.values().any(|entry| *entry == Entry::File(inode)) {
+            self.forget_unnamed();
         }
-        self.forget_unnamed();
     }
 
     pub(crate) fn rename(&mut self, from: &Path, to: &Path) -> io::Result<()> {

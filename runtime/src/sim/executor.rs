@@ -69,6 +69,8 @@ pub(crate) struct Executor {
     tasks: Slab<Task>,
     spawned: u64,
     woken: Arc<WakeQueue>,
+    /// Swapped with what was woken, so that neither is allocated anew for each step.
+    taken: Vec<TaskId>,
     turn: Vec<TaskId>,
     next_turn: Vec<TaskId>,
 }
@@ -101,8 +103,9 @@ impl Executor {
 
     /// The next task by `draw(bound)`, a random number below `bound`.
     pub(crate) fn next(&mut self, mut draw: impl FnMut(u64) -> u64) -> Option<TaskId> {
-        let woken = std::mem::take(&mut *lock(&self.woken.0));
-        for id in woken {
+        let mut woken = std::mem::take(&mut self.taken);
+        std::mem::swap(&mut woken, &mut *lock(&self.woken.0));
+        for id in woken.drain(..) {
             let yielded = self
                 .task(id)
                 .is_some_and(|task| task.waker.yielded.swap(false, Ordering::Relaxed));
@@ -112,6 +115,7 @@ impl Executor {
                 self.turn.push(id);
             }
         }
+        self.taken = woken;
         if self.turn.is_empty() {
             std::mem::swap(&mut self.turn, &mut self.next_turn);
         }

@@ -41,7 +41,7 @@ pub enum FaultKind {
     ConnectionReset,
     /// A connection goes dead without either end being told.
     HalfOpen,
-    /// Packets between two nodes are lost, in one direction or both.
+    /// All packets between two nodes are lost.
     Partition,
     /// Power is cut.
     PowerCut,
@@ -51,11 +51,18 @@ pub enum FaultKind {
     Pause,
     /// The wall clock of a node jumps.
     ClockJump,
+    // Later kinds come last: what a seed draws for the others stays.
+    /// All packets from one node to another are lost, and none of those the other way.
+    OneWayPartition,
+    /// A packet is lost and sent again later; what was sent after it waits.
+    PacketLoss,
+    /// The packet that opens a connection comes twice: the server has a connection on which nobody will ever speak.
+    DuplicateConnection,
 }
 
 impl FaultKind {
     /// All of them.
-    pub const ALL: [FaultKind; 23] = [
+    pub const ALL: [FaultKind; 26] = [
         FaultKind::DroppedWrite,
         FaultKind::ReorderedWrite,
         FaultKind::TornWrite,
@@ -79,6 +86,9 @@ impl FaultKind {
         FaultKind::Kill,
         FaultKind::Pause,
         FaultKind::ClockJump,
+        FaultKind::OneWayPartition,
+        FaultKind::PacketLoss,
+        FaultKind::DuplicateConnection,
     ];
 
     /// Whether a broker without replicas may lose acknowledged messages to it: the device itself lies or loses.
@@ -108,7 +118,7 @@ pub const MILLION: u32 = 1_000_000;
 ///
 /// Disk and network kinds are drawn once an operation or packet. `DroppedWrite`, `ReorderedWrite`, `TornWrite`,
 /// `LostLength` and `LostName` are drawn once a power cut: whether that cut does such a thing at all. `Partition`,
-/// `PowerCut`, `Kill`, `Pause` and `ClockJump` are drawn by [`crate::sim::Simulation::disturb`].
+/// `OneWayPartition`, `PowerCut`, `Kill`, `Pause` and `ClockJump` are drawn by [`crate::sim::Simulation::disturb`].
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Faults {
     per_million: [u32; FaultKind::ALL.len()],
@@ -189,9 +199,14 @@ const fn usual_maximum(kind: FaultKind) -> u32 {
         FaultKind::NetworkDelay => 50_000,
         FaultKind::ConnectionReset => 5_000,
         FaultKind::HalfOpen => 1_000,
-        FaultKind::Partition | FaultKind::PowerCut | FaultKind::Kill | FaultKind::Pause | FaultKind::ClockJump => {
-            MILLION / 4
-        }
+        FaultKind::PacketLoss => 20_000,
+        FaultKind::DuplicateConnection => 50_000,
+        FaultKind::Partition
+        | FaultKind::OneWayPartition
+        | FaultKind::PowerCut
+        | FaultKind::Kill
+        | FaultKind::Pause
+        | FaultKind::ClockJump => MILLION / 4,
     }
 }
 

@@ -74,6 +74,14 @@ impl SimFile {
         self.write_now(position + first as u64, &bytes[first..])
     }
 
+    /// By another thread: often it has to wait for its turn.
+    pub(crate) async fn write_in_turn(&self, position: u64, parts: &[Bytes]) -> io::Result<()> {
+        if expect_here().world.below(2) == 0 {
+            take_time(Cost::Metadata).await;
+        }
+        self.write_at(position, parts).await
+    }
+
     fn write_now(&self, position: u64, bytes: &[u8]) -> io::Result<()> {
         let here = expect_here();
         here.world

@@ -63,6 +63,41 @@ struct End {
     writers: Vec<Waker>,
 }
 
+impl Connection {
+    /// What a server has when the first packet comes twice: a connection on which nobody will ever speak or listen.
+    fn duplicate(&self) -> Connection {
+        let [client, server] = &self.ends;
+        Connection {
+            ends: [
+                End::new(client.node, client.incarnation, client.address, Phase::Closed),
+                End::new(server.node, server.incarnation, server.address, Phase::Open),
+            ],
+            dead: true,
+            asked: self.asked,
+        }
+    }
+}
+
+impl End {
+    fn new(node: NodeId, incarnation: u32, address: SocketAddr, phase: Phase) -> End {
+        End {
+            node,
+            incarnation,
+            address,
+            phase,
+            received: BytesMut::new(),
+            ended: false,
+            broken: None,
+            shut_down: false,
+            unread_by_peer: 0,
+            line: VecDeque::new(),
+            delivering: false,
+            readers: Vec::new(),
+            writers: Vec::new(),
+        }
+    }
+}
+
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 enum Phase {
     /// The client waits for the answer; the server has not heard of it.
@@ -183,27 +218,12 @@ impl Network {
         let from = SocketAddr::new(from_ip, self.free_port());
         self.made += 1;
         let id = self.made;
-        let end = |node, incarnation, address| End {
-            node,
-            incarnation,
-            address,
-            phase: Phase::Connecting,
-            received: BytesMut::new(),
-            ended: false,
-            broken: None,
-            shut_down: false,
-            unread_by_peer: 0,
-            line: VecDeque::new(),
-            delivering: false,
-            readers: Vec::new(),
-            writers: Vec::new(),
-        };
         self.connections.insert(
             id,
             Connection {
                 ends: [
-                    end(place.node, place.incarnation, from),
-                    end(target.unwrap_or(NodeId(usize::MAX)), 0, to),
+                    End::new(place.node, place.incarnation, from, Phase::Connecting),
+                    End::new(target.unwrap_or(NodeId(usize::MAX)), 0, to, Phase::Connecting),
                 ],
                 dead: target.is_none(),
                 asked: to,
@@ -458,6 +478,9 @@ impl Network {
         if !local && world.roll(end.node, FaultKind::NetworkDelay) {
             delay += world.between(Duration::from_millis(10), Duration::from_secs(2));
         }
+        if !local && world.roll(end.node, FaultKind::PacketLoss) {
+            delay += nanos(RETRANSMIT) + world.below(nanos(RETRANSMIT));
+        }
         let sent = world.now();
         // In order: never before the packet in front of it.
         let arrives = end
@@ -592,6 +615,12 @@ impl Network {
         connection.ends[1].incarnation = listener.incarnation;
         listener.backlog.push_back(id);
         wake_all(&mut listener.waiters);
+        if world.roll(node, FaultKind::DuplicateConnection) {
+            let duplicate = connection.duplicate();
+            self.made += 1;
+            listener.backlog.push_back(self.made);
+            self.connections.insert(self.made, duplicate);
+        }
         self.send(world, id, 1, Load::Connected);
     }
 

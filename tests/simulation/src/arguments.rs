@@ -30,6 +30,9 @@ pub(crate) struct Arguments {
     /// The share of the usual length of a seed.
     #[arg(long, default_value_t = 100)]
     pub(crate) length_percent: u64,
+    /// Give each broker a slave; of some synchronous masters the disk is lost in the end, and the slave is read.
+    #[arg(long)]
+    pub(crate) replicated: bool,
     /// Let the disks of rare seeds lie: the run must fail, or failures do not get through.
     #[arg(long)]
     pub(crate) canary: bool,
@@ -61,6 +64,7 @@ impl Arguments {
         Options {
             off: self.off.iter().copied().collect(),
             length_percent: self.length_percent,
+            replicated: self.replicated,
             canary: self.canary,
         }
     }
@@ -75,6 +79,7 @@ impl Arguments {
         if self.length_percent != 100 {
             words.extend(["--length-percent".to_owned(), self.length_percent.to_string()]);
         }
+        words.extend(self.replicated.then(|| "--replicated".to_owned()));
         words.extend(self.canary.then(|| "--canary".to_owned()));
         words
     }

@@ -1,6 +1,6 @@
-//! The machines: two name servers, two brokers, producers, consumers.
+//! The machines: two name servers, two brokers, their slaves if they have any, producers, consumers.
 
-use crate::plan::{BrokerPlan, Plan};
+use crate::plan::{BrokerPlan, Plan, SlavePlan};
 use broker::broker::Broker;
 use broker::config::{BrokerConfig, Machine, Sources};
 use broker::settings::Settings;
@@ -48,6 +48,22 @@ pub struct BrokerNode {
     pub plan: BrokerPlan,
     /// How its process is.
     pub state: Rc<ProcessState>,
+    /// Its slave, if it has one.
+    pub slave: Option<SlaveNode>,
+}
+
+/// A slave and its machine.
+#[derive(Debug)]
+pub struct SlaveNode {
+    /// Its machine.
+    pub node: NodeId,
+    /// What it is like.
+    pub plan: SlavePlan,
+    /// How its process is.
+    pub state: Rc<ProcessState>,
+    /// From its next start on the name servers, and so the consumers, know of it. A slave that is behind its master shows an older
+    /// queue, which nothing in a history tells apart from a queue that has lost something.
+    pub registers: Rc<Cell<bool>>,
 }
 
 /// What is known of a broker's process.
@@ -104,15 +120,26 @@ impl Cluster {
     #[must_use]
     pub fn nodes(&self) -> Vec<NodeId> {
         let mut nodes = self.name_servers.clone();
-        nodes.extend(self.brokers.iter().map(|broker| broker.node));
+        nodes.extend(self.servers());
         nodes.extend([self.producers, self.consumers]);
         nodes
+    }
+
+    /// Machines of brokers and slaves.
+    pub fn servers(&self) -> impl Iterator<Item = NodeId> {
+        self.brokers.iter().flat_map(|broker| {
+            let slave = broker.slave.iter().map(|slave| slave.node);
+            std::iter::once(broker.node).chain(slave)
+        })
     }
 
     /// Whether every broker serves.
     #[must_use]
     pub fn all_ready(&self) -> bool {
-        self.brokers.iter().all(|broker| broker.state.ready.get())
+        self.brokers.iter().all(|broker| {
+            let slave = broker.slave.as_ref();
+            broker.state.ready.get() && slave.is_none_or(|slave| slave.state.ready.get())
+        })
     }
 }
 
@@ -142,41 +169,98 @@ impl BrokerNode {
         let name = format!("broker-{number}");
         let node = simulation.node(&name, address);
         let state = Rc::<ProcessState>::default();
-        let (shared, config) = (Rc::clone(&state), config(&name, address, plan));
-        let store = store_options(&config, plan, retention);
-        simulation.start_cores(node, plan.cores, move || {
-            shared.ready.set(false);
-            let (life, shared) = (Rc::<Life>::default(), Rc::clone(&shared));
-            let (config, store) = (config.clone(), store.clone());
-            move |core| {
-                run_core(
-                    core,
-                    Rc::clone(&life),
-                    Rc::clone(&shared),
-                    config.clone(),
-                    store.clone(),
-                )
-            }
-        });
+        let config = config(&name, address, plan);
+        let store = store_options(&config, (plan.segment_size, plan.cores), retention);
+        start_process(simulation, node, &state, move || (config.clone(), store.clone()));
+        let slave = plan
+            .slave
+            .as_ref()
+            .map(|slave| SlaveNode::start(simulation, number, &name, plan, slave));
         BrokerNode {
             node,
             name,
             address: format!("{address}:10911"),
             plan: plan.clone(),
             state,
+            slave,
         }
     }
 }
 
+impl BrokerNode {
+    /// Whether this master and its disk are gone in the end, and its slave is read instead.
+    #[must_use]
+    pub fn is_lost(&self) -> bool {
+        self.slave.as_ref().is_some_and(|slave| slave.plan.master_is_lost)
+    }
+
+    /// Whether what is read in the end is up: the broker, or the slave of one that is lost.
+    #[must_use]
+    pub fn is_readable(&self) -> bool {
+        match &self.slave {
+            Some(slave) if self.is_lost() => slave.state.ready.get(),
+            _ => self.state.ready.get(),
+        }
+    }
+}
+
+impl SlaveNode {
+    fn start(simulation: &Simulation, number: u8, master: &str, broker: &BrokerPlan, plan: &SlavePlan) -> SlaveNode {
+        let address = ip(3, number);
+        let node = simulation.node(&format!("{master}-slave"), address);
+        let (state, registers) = (Rc::<ProcessState>::default(), Rc::<Cell<bool>>::default());
+        let hidden = slave_config(number, master, address, plan, false);
+        let known = slave_config(number, master, address, plan, true);
+        let shown = Rc::clone(&registers);
+        let segment_size = broker.segment_size;
+        start_process(simulation, node, &state, move || {
+            let config = if shown.get() { &known } else { &hidden };
+            let store = store_options(config, (segment_size, usize::from(config.cores)), false);
+            (config.clone(), store)
+        });
+        SlaveNode {
+            node,
+            plan: plan.clone(),
+            state,
+            registers,
+        }
+    }
+}
+
+fn start_process(
+    simulation: &Simulation,
+    node: NodeId,
+    state: &Rc<ProcessState>,
+    configured: impl Fn() -> (BrokerConfig, StoreOptions) + 'static,
+) {
+    let shared = Rc::clone(state);
+    let cores = usize::from(configured().0.cores);
+    simulation.start_cores(node, cores, move || {
+        shared.ready.set(false);
+        let (life, shared) = (Rc::<Life>::default(), Rc::clone(&shared));
+        let (config, store) = configured();
+        move |core| {
+            run_core(
+                core,
+                Rc::clone(&life),
+                Rc::clone(&shared),
+                config.clone(),
+                store.clone(),
+            )
+        }
+    });
+}
+
 /// One core of a broker. As in a real process, a core that fails ends them all.
-async fn run_core(core: usize, life: Rc<Life>, state: Rc<ProcessState>, config: BrokerConfig, store: StoreOptions) {
+async fn run_core(core: usize, life: Rc<Life>, state: Rc<ProcessState>, config: BrokerConfig, mut store: StoreOptions) {
     let failed = life.failed.notified();
     let prepared = life.prepared.notified();
     let work = async {
         if core == 0 {
             let cores = usize::from(config.cores);
-            let layout = engine::prepare_store(&store).await.map_err(|error| error.to_string())?;
-            let broker = Broker::new(Settings::new(config)?, layout, cores);
+            let settings = Settings::new(config)?;
+            let (layout, origin) = broker::start::open_store(&settings, &mut store).await?;
+            let broker = Broker::with_origin(settings, layout, cores, origin);
             assert!(life.broker.set(broker).is_ok(), "core 0 prepares the store once");
             life.prepared.notify_waiters();
         } else {
@@ -210,21 +294,43 @@ async fn stop_when_asked(broker: Arc<Broker>) {
     }
 }
 
-/// A configuration as a file would give it, so that what reads configurations is part of the run.
 fn config(name: &str, address: IpAddr, plan: &BrokerPlan) -> BrokerConfig {
-    let flush = match plan.flush {
+    let role = match &plan.slave {
+        Some(slave) if slave.synchronous => "SYNC_MASTER",
+        _ => "ASYNC_MASTER",
+    };
+    let more = format!("namesrvAddr={NAME_SERVERS}\nbrokerRole={role}\nslaveTimeout=1000\n");
+    load(name, address, (plan.flush, plan.cores, plan.flush_interval), &more)
+}
+
+fn slave_config(number: u8, master: &str, address: IpAddr, plan: &SlavePlan, registers: bool) -> BrokerConfig {
+    let master_ip = ip(1, number);
+    let mut more = format!("brokerRole=SLAVE\nbrokerId=1\nhaMasterAddress={master_ip}:10912\n");
+    if registers {
+        more = format!("{more}namesrvAddr={NAME_SERVERS}\n");
+    }
+    load(master, address, (plan.flush, plan.cores, plan.flush_interval), &more)
+}
+
+/// A configuration as a file would give it, so that what reads configurations is part of the run.
+fn load(
+    name: &str,
+    address: IpAddr,
+    (flush, cores, flush_interval): (engine::FlushMode, usize, Duration),
+    more: &str,
+) -> BrokerConfig {
+    let flush = match flush {
         engine::FlushMode::Async => "ASYNC_FLUSH",
         engine::FlushMode::Sync => "SYNC_FLUSH",
     };
     let text = format!(
-        "brokerName={name}\nbrokerClusterName={CLUSTER}\nbrokerIP1={address}\nnamesrvAddr={NAME_SERVERS}\n\
-         storePathRootDir=/store\nflushDiskType={flush}\ncores={}\nflushIntervalCommitLog={}\n\
-         registerNameServerPeriod=10000\nautoCreateTopicEnable=false\nflushConsumerOffsetInterval=1000\n",
-        plan.cores,
-        plan.flush_interval.as_millis()
+        "brokerName={name}\nbrokerClusterName={CLUSTER}\nbrokerIP1={address}\n\
+         storePathRootDir=/store\nflushDiskType={flush}\ncores={cores}\nflushIntervalCommitLog={}\n\
+         registerNameServerPeriod=10000\nautoCreateTopicEnable=false\nflushConsumerOffsetInterval=1000\n{more}",
+        flush_interval.as_millis()
     );
     let machine = Machine {
-        cpus: plan.cores,
+        cpus: cores,
         host_name: name.to_owned(),
         home: PathBuf::from("/home"),
         address: Some(address),
@@ -243,7 +349,7 @@ fn config(name: &str, address: IpAddr, plan: &BrokerPlan) -> BrokerConfig {
 }
 
 /// Sizes and times at which a run of seconds meets everything that a real broker meets in days.
-fn store_options(config: &BrokerConfig, plan: &BrokerPlan, retention: bool) -> StoreOptions {
+fn store_options(config: &BrokerConfig, (segment_size, cores): (u64, usize), retention: bool) -> StoreOptions {
     let retention = Retention {
         reserved: if retention {
             Duration::from_secs(2)
@@ -257,7 +363,7 @@ fn store_options(config: &BrokerConfig, plan: &BrokerPlan, retention: bool) -> S
         ..Retention::default()
     };
     StoreOptions {
-        segment_size: plan.segment_size,
+        segment_size,
         retention,
         tail_cache_bytes: 64 << 10,
         cold_cache_bytes: 64 << 10,
@@ -267,6 +373,6 @@ fn store_options(config: &BrokerConfig, plan: &BrokerPlan, retention: bool) -> S
         in_memory_distance: 64 << 10,
         checkpoint_bytes: 128 << 10,
         checkpoint_interval: Duration::from_secs(3),
-        ..broker::plan::store_options(config, plan.cores)
+        ..broker::plan::store_options(config, cores)
     }
 }

@@ -12,6 +12,9 @@ use std::time::Duration;
 const START_LIMIT: Duration = Duration::from_secs(30);
 /// Virtual time within which every queue takes messages again. A client keeps a route for 30 s.
 const SEND_LIMIT: Duration = Duration::from_secs(60);
+/// How often slaves are looked at before they must be well, and how long it is between two looks.
+const SETTLE_LOOKS: u32 = 20;
+const SETTLE_PAUSE: Duration = Duration::from_millis(500);
 /// Virtual time for the reading of one queue.
 const DRAIN_LIMIT: Duration = Duration::from_secs(60);
 
@@ -27,7 +30,7 @@ pub fn heal_and_drain(cluster: &Cluster, plan: &Plan, recorder: &Shared) -> Resu
             .brokers
             .iter()
             .filter(healthy(false))
-            .all(|broker| broker.state.ready.get())
+            .all(crate::cluster::BrokerNode::is_readable)
     };
     simulation.run_until(up, START_LIMIT).map_err(|stopped| {
         let failures: Vec<_> = cluster
@@ -37,6 +40,7 @@ pub fn heal_and_drain(cluster: &Cluster, plan: &Plan, recorder: &Shared) -> Resu
             .collect();
         format!("the brokers are not up {START_LIMIT:?} after everything was mended: {failures:?}; {stopped}")
     })?;
+    settle(cluster);
     if plan.brokers.iter().any(crate::plan::BrokerPlan::damaged) {
         // One whose store is damaged may refuse to start, and then says why.
         simulation.run_for(Duration::from_secs(5));
@@ -54,6 +58,7 @@ pub fn heal_and_drain(cluster: &Cluster, plan: &Plan, recorder: &Shared) -> Resu
         .brokers
         .iter()
         .filter(healthy(false))
+        .filter(|broker| !broker.is_lost())
         .map(|broker| broker.name.clone())
         .collect();
     let sending = every_queue_takes_a_message(Rc::clone(recorder), names, SEND_LIMIT);
@@ -71,6 +76,27 @@ pub fn heal_and_drain(cluster: &Cluster, plan: &Plan, recorder: &Shared) -> Resu
     read_back(cluster, recorder)
 }
 
+/// Lets slaves come to terms with their masters: one that must cut its log ends for that, and its supervisor starts it again.
+fn settle(cluster: &Cluster) {
+    let simulation = &cluster.simulation;
+    let slaves: Vec<_> = cluster
+        .brokers
+        .iter()
+        .filter_map(|broker| broker.slave.as_ref())
+        .collect();
+    if slaves.is_empty() {
+        return;
+    }
+    for _look in 0..SETTLE_LOOKS {
+        simulation.run_for(SETTLE_PAUSE);
+        for slave in &slaves {
+            if !simulation.is_running(slave.node) {
+                simulation.restart(slave.node);
+            }
+        }
+    }
+}
+
 fn read_back(cluster: &Cluster, recorder: &Shared) -> Result<(), String> {
     {
         let mut history = recorder.history.borrow_mut();
@@ -79,7 +105,7 @@ fn read_back(cluster: &Cluster, recorder: &Shared) -> Result<(), String> {
     let brokers: Vec<(String, bool)> = cluster
         .brokers
         .iter()
-        .filter(|broker| broker.state.ready.get())
+        .filter(|broker| broker.is_readable())
         .map(|broker| (broker.name.clone(), broker.plan.damaged()))
         .collect();
     let queues = brokers.len() * queues_of("", TOPIC).count();

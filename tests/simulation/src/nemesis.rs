@@ -1,6 +1,6 @@
 //! Breaks things by a seed's plan, and mends each after a while.
 
-use crate::cluster::{BrokerNode, Cluster};
+use crate::cluster::{BrokerNode, Cluster, SlaveNode};
 use crate::plan::Plan;
 use crate::recorder::Shared;
 use engine::FlushMode;
@@ -52,6 +52,9 @@ impl<'a> Nemesis<'a> {
         }
         for broker in &self.cluster.brokers {
             simulation.set_faults(broker.node, broker.plan.faults.clone());
+            if let Some(slave) = &broker.slave {
+                simulation.set_faults(slave.node, slave.plan.faults.clone());
+            }
         }
         simulation.set_faults(self.cluster.producers, self.plan.clients.clone());
         simulation.set_faults(self.cluster.consumers, self.plan.clients.clone());
@@ -80,6 +83,17 @@ impl<'a> Nemesis<'a> {
             }
         }
         for broker in &self.cluster.brokers {
+            if let Some(slave) = &broker.slave {
+                self.note_forgotten_pages_of_slave(broker, slave);
+                simulation.kill(slave.node);
+                slave.registers.set(broker.is_lost());
+                simulation.restart(slave.node);
+            }
+            if broker.is_lost() {
+                // With its disk.
+                simulation.kill(broker.node);
+                continue;
+            }
             if simulation.draw(2) == 0 {
                 self.stop(broker);
             } else {
@@ -100,6 +114,9 @@ impl<'a> Nemesis<'a> {
     fn disturb(&mut self) {
         for broker in &self.cluster.brokers {
             self.disturb_broker(broker);
+            if let Some(slave) = &broker.slave {
+                self.disturb_slave(broker, slave);
+            }
         }
         let name_servers = &self.plan.name_servers;
         for &node in &self.cluster.name_servers {
@@ -116,10 +133,13 @@ impl<'a> Nemesis<'a> {
         }
         let faults = |node: &NodeId| {
             let broker = self.cluster.brokers.iter().find(|broker| broker.node == *node);
-            match broker {
-                Some(broker) => broker.plan.faults.clone(),
-                None if self.cluster.name_servers.contains(node) => self.plan.name_servers.clone(),
-                None => self.plan.clients.clone(),
+            let slaves = self.cluster.brokers.iter().filter_map(|broker| broker.slave.as_ref());
+            let slave = slaves.into_iter().find(|slave| slave.node == *node);
+            match (broker, slave) {
+                (Some(broker), _) => broker.plan.faults.clone(),
+                (_, Some(slave)) => slave.plan.faults.clone(),
+                _ if self.cluster.name_servers.contains(node) => self.plan.name_servers.clone(),
+                _ => self.plan.clients.clone(),
             }
         };
         let nodes: Vec<(NodeId, Faults)> = self.cluster.nodes().iter().map(|node| (*node, faults(node))).collect();
@@ -152,6 +172,31 @@ impl<'a> Nemesis<'a> {
         }
     }
 
+    fn disturb_slave(&mut self, broker: &BrokerNode, slave: &SlaveNode) {
+        let simulation = &self.cluster.simulation;
+        let (faults, node) = (&slave.plan.faults, slave.node);
+        if !simulation.is_running(node) {
+            return;
+        }
+        if self.rolls(faults, FaultKind::PowerCut) {
+            // It gets from its master what it loses, if that still is there.
+            if slave.plan.master_is_lost && slave.plan.flush == FlushMode::Async {
+                let window = nanos(slave.plan.flush_interval + FLUSH_SLACK);
+                self.note_loss(broker, window);
+            }
+            simulation.crash(node);
+            self.later(Mending::Restart(node));
+        } else if self.rolls(faults, FaultKind::Kill) {
+            self.note_forgotten_pages_of_slave(broker, slave);
+            simulation.kill(node);
+            self.later(Mending::Restart(node));
+        }
+        if self.rolls(faults, FaultKind::DiskFull) {
+            simulation.set_disk_capacity(node, 0);
+            self.later(Mending::Space(node));
+        }
+    }
+
     fn disturb_any(&mut self, node: NodeId, faults: &Faults) {
         let simulation = &self.cluster.simulation;
         if self.rolls(faults, FaultKind::Pause) && simulation.is_running(node) {
@@ -163,19 +208,27 @@ impl<'a> Nemesis<'a> {
             let by = i64::try_from(simulation.draw(2 * hour)).unwrap_or(0) - 3_600_000;
             simulation.shift_wall_clock(node, by);
         }
-        if self.rolls(faults, FaultKind::Partition) {
-            let nodes = self.cluster.nodes();
-            let place = simulation.draw(u64::try_from(nodes.len()).unwrap_or(1));
-            let other = nodes[usize::try_from(place).unwrap_or(0)];
-            if other != node {
-                match simulation.draw(3) {
-                    0 => simulation.partition_one_way(node, other),
-                    1 => simulation.partition_one_way(other, node),
-                    _ => simulation.partition(node, other),
-                }
-                self.later(Mending::Heal(node, other));
+        for kind in [FaultKind::Partition, FaultKind::OneWayPartition] {
+            if self.rolls(faults, kind) {
+                self.cut_off(node, kind);
             }
         }
+    }
+
+    /// Cuts a machine off from another one.
+    fn cut_off(&mut self, node: NodeId, kind: FaultKind) {
+        let (simulation, nodes) = (&self.cluster.simulation, self.cluster.nodes());
+        let place = simulation.draw(u64::try_from(nodes.len()).unwrap_or(1));
+        let other = nodes[usize::try_from(place).unwrap_or(0)];
+        if other == node {
+            return;
+        }
+        match (kind, simulation.draw(2)) {
+            (FaultKind::Partition, _) => simulation.partition(node, other),
+            (_, 0) => simulation.partition_one_way(node, other),
+            (_, _) => simulation.partition_one_way(other, node),
+        }
+        self.later(Mending::Heal(node, other));
     }
 
     fn later(&mut self, mending: Mending) {
@@ -207,8 +260,7 @@ impl<'a> Nemesis<'a> {
             let waits = |mending: &Mending| matches!(mending, Mending::Restart(broken) if *broken == node);
             self.broken.iter().any(|(_until, mending)| waits(mending))
         };
-        let servers = self.cluster.brokers.iter().map(|broker| broker.node);
-        let servers = servers.chain(self.cluster.name_servers.iter().copied());
+        let servers = self.cluster.servers().chain(self.cluster.name_servers.iter().copied());
         let ended: Vec<NodeId> = servers
             .filter(|node| !self.cluster.simulation.is_running(*node) && !broken(*node))
             .collect();
@@ -237,21 +289,27 @@ impl<'a> Nemesis<'a> {
     /// The loss that asynchronous flush allows.
     fn note_power_cut(&self, broker: &BrokerNode) {
         if broker.plan.flush == FlushMode::Async {
-            let window = nanos(broker.plan.flush_interval + FLUSH_SLACK);
-            self.recorder
-                .history
-                .borrow_mut()
-                .power_cut(&broker.name, self.now(), window);
+            self.note_loss(broker, nanos(broker.plan.flush_interval + FLUSH_SLACK));
+        }
+    }
+
+    /// What was acknowledged within so many nanoseconds before now may be gone.
+    fn note_loss(&self, broker: &BrokerNode, window: u64) {
+        let mut history = self.recorder.history.borrow_mut();
+        history.power_cut(&broker.name, self.now(), window);
+    }
+
+    fn note_forgotten_pages_of_slave(&self, broker: &BrokerNode, slave: &SlaveNode) {
+        let forgets = slave.plan.flush == FlushMode::Async && slave.plan.faults.get(FaultKind::SyncError) > 0;
+        if slave.plan.master_is_lost && forgets {
+            self.note_loss(broker, u64::MAX);
         }
     }
 
     /// After a failed sync the kernel forgets what it has not written, power or not; the shard is fenced then.
     fn note_forgotten_pages(&self, broker: &BrokerNode) {
         if broker.plan.flush == FlushMode::Async && broker.plan.faults.get(FaultKind::SyncError) > 0 {
-            self.recorder
-                .history
-                .borrow_mut()
-                .power_cut(&broker.name, self.now(), u64::MAX);
+            self.note_loss(broker, u64::MAX);
         }
     }
 }

@@ -12,6 +12,8 @@ pub struct Options {
     pub off: BTreeSet<FaultKind>,
     /// The share of the usual length, in percent.
     pub length_percent: u64,
+    /// Each broker has a slave. Some are SYNC_MASTER, and of some of those the master's disk is lost in the end.
+    pub replicated: bool,
     /// Lets the disks of rare seeds lie about their syncs without the checker being told: such a seed must fail, or
     /// failures do not get through.
     pub canary: bool,
@@ -22,6 +24,7 @@ impl Default for Options {
         Options {
             off: BTreeSet::new(),
             length_percent: 100,
+            replicated: false,
             canary: false,
         }
     }
@@ -31,13 +34,16 @@ impl Default for Options {
 pub const CANARY_EVERY: u64 = 50;
 
 /// Kinds that any machine of the cluster may meet.
-const ANYWHERE: [FaultKind; 8] = [
+const ANYWHERE: [FaultKind; 11] = [
     FaultKind::PartialRead,
     FaultKind::PartialWrite,
     FaultKind::NetworkDelay,
+    FaultKind::PacketLoss,
     FaultKind::ConnectionReset,
+    FaultKind::DuplicateConnection,
     FaultKind::HalfOpen,
     FaultKind::Partition,
+    FaultKind::OneWayPartition,
     FaultKind::Pause,
     FaultKind::ClockJump,
 ];
@@ -106,6 +112,25 @@ pub struct BrokerPlan {
     pub segment_size: u64,
     /// How often an asynchronous log is made durable.
     pub flush_interval: Duration,
+    /// Its slave, if it has one.
+    pub slave: Option<SlavePlan>,
+}
+
+/// The slave of a broker, and what its master does with it.
+#[derive(Clone, Debug)]
+pub struct SlavePlan {
+    /// The master is a SYNC_MASTER.
+    pub synchronous: bool,
+    /// While things still fail, the master and its disk go for ever, and everything is read from the slave.
+    pub master_is_lost: bool,
+    /// When a message counts as stored on the slave.
+    pub flush: FlushMode,
+    /// Event loops.
+    pub cores: usize,
+    /// What its machine does.
+    pub faults: Faults,
+    /// How often an asynchronous log is made durable.
+    pub flush_interval: Duration,
 }
 
 impl BrokerPlan {
@@ -113,6 +138,28 @@ impl BrokerPlan {
     #[must_use]
     pub fn damaged(&self) -> bool {
         DAMAGE.iter().any(|kind| self.faults.get(*kind) > 0)
+    }
+}
+
+impl SlavePlan {
+    fn new(seed: u64, number: u64, swarm: impl Fn(u64, &[FaultKind]) -> Faults) -> SlavePlan {
+        // Numbers of their own: a seed is the same world without slaves.
+        let mut rng = fastrand_of(seed ^ (number + 1) << 50);
+        let faults = swarm(seed ^ (number + 5) << 40, &[&ANYWHERE[..], &SERVERS[..]].concat());
+        let sync_errors = faults.get(FaultKind::SyncError) / 4;
+        let synchronous = rng.below(3) > 0;
+        SlavePlan {
+            synchronous,
+            master_is_lost: synchronous && rng.below(2) == 0,
+            flush: if rng.below(2) == 0 {
+                FlushMode::Sync
+            } else {
+                FlushMode::Async
+            },
+            cores: 1 + rng.below_usize(3),
+            faults: faults.with(FaultKind::SyncError, sync_errors),
+            flush_interval: Duration::from_millis(50 << rng.below(4)),
+        }
     }
 }
 
@@ -133,7 +180,8 @@ impl Plan {
         let mut brokers = Vec::new();
         for number in 0..2_u64 {
             let mut allowed = [&ANYWHERE[..], &SERVERS[..]].concat();
-            let damaged = damaged_broker == Some(number);
+            // Nobody mends a damaged log from its copy yet.
+            let damaged = damaged_broker == Some(number) && !options.replicated;
             if damaged {
                 allowed.extend(DAMAGE);
             }
@@ -160,6 +208,7 @@ impl Plan {
                 faults: faults.with(FaultKind::SyncError, sync_errors),
                 segment_size: 64 << 10 << rng.below(3),
                 flush_interval: Duration::from_millis(50 << rng.below(4)),
+                slave: options.replicated.then(|| SlavePlan::new(seed, number, swarm)),
             });
         }
         Plan {
@@ -169,7 +218,8 @@ impl Plan {
             brokers,
             faults_for: Duration::from_millis((3_000 + rng.below(5_000)) * options.length_percent / 100),
             outage: Duration::from_millis(100 << rng.below(6)),
-            retention: rng.below(4) == 0,
+            // A slave that lacks what its master has deleted must be made anew by people.
+            retention: rng.below(4) == 0 && !options.replicated,
             pause_between_sends: Duration::from_millis(4 << rng.below(5)),
             body_bytes_max: 100 << rng.below(7),
             canary,

@@ -16,6 +16,22 @@ fn seeds_keep_every_promise() {
 }
 
 #[test]
+fn seeds_with_slaves_keep_every_promise() {
+    let options = Options {
+        replicated: true,
+        ..Options::default()
+    };
+    (0..4).for_each(|seed| {
+        let outcome = run(seed, &options);
+        assert_eq!(
+            outcome.failure, None,
+            "cargo xtask sim --replicated --from {seed} --seeds 1"
+        );
+        assert!(outcome.messages.acknowledged > 0, "seed {seed} has sent nothing");
+    });
+}
+
+#[test]
 fn seeds_that_once_failed_do_not_fail_again() {
     for (seed, found) in regressions::SEEDS {
         println!("seed {seed}: {found}");

@@ -97,6 +97,29 @@ impl Client {
         Client::java_program("ringmq.interop.Moving", &[mode])
     }
 
+    /// Producers and a push consumer with the client's own retries.
+    pub fn scene(topic: &str) -> Client {
+        Client::java_program("ringmq.interop.Scene", &["--topic", topic])
+    }
+
+    /// The published mqadmin with a command line of its own.
+    pub fn mqadmin_command(arguments: &[&str]) -> Client {
+        Client::java_program("org.apache.rocketmq.tools.command.MQAdminStartup", arguments)
+    }
+
+    /// The same, run by another program: one that puts it elsewhere.
+    pub fn within(mut self, prefix: &[String]) -> Client {
+        let (first, rest) = prefix.split_first().expect("a prefix is a program");
+        let mut leading = rest.to_vec();
+        leading.push(self.program.display().to_string());
+        leading.append(&mut self.leading);
+        Client {
+            program: first.into(),
+            leading,
+            ..self
+        }
+    }
+
     fn java_program(class: &str, arguments: &[&str]) -> Client {
         let out = build_java();
         let home = clients_dir().join("home");
@@ -178,12 +201,17 @@ impl Client {
 
     /// Starts it against the cluster.
     pub fn start(&self, namesrv: &str) -> Process {
+        self.start_with(&["--namesrv", namesrv])
+    }
+
+    /// Starts it with these arguments.
+    pub fn start_with(&self, arguments: &[&str]) -> Process {
         let home = clients_dir().join("home");
         fs::create_dir_all(&home).unwrap_or_else(|e| panic!("cannot create {}: {e}", home.display()));
         let mut command = Command::new(&self.program);
         command
             .args(&self.leading)
-            .args(["--namesrv", namesrv])
+            .args(arguments)
             .envs(self.environment.iter().map(|(k, v)| (k, v)))
             // Some of mqadmin's commands write files where they run.
             .current_dir(home);

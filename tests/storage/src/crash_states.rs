@@ -4,8 +4,9 @@
 use crate::examine::{Examined, examine};
 use crate::fates;
 use crate::history::{End, Expectation};
+use crate::stale;
 use crate::workload::{Life, live, options};
-use engine::{FlushMode, StoreOptions};
+use engine::{FlushMode, StoreOptions, WritePath};
 use runtime::sim::{CrashPoint, DiskImage, Fate, FaultKind, Faults, MILLION, Moment};
 use std::collections::BTreeMap;
 use std::fmt;
@@ -15,7 +16,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 const LIVES: u64 = 3;
 /// States of one life that are looked at.
 const STATES_OF_LIFE: usize = 200;
-/// Of so many recoveries one is cut short as well.
+/// Of so many recoveries one is cut short as well, and one finds an old batch behind the log's end.
 const CUT_SHORT: u64 = 3;
 /// Message numbers of one life.
 const NUMBERS_OF_LIFE: u32 = 10_000;
@@ -160,7 +161,15 @@ pub(crate) fn run_seed(seed: u64, disks: Disks, extent: Extent) -> Totals {
     } else {
         FlushMode::Async
     };
-    let options = options(flush);
+    // Sync flush in both ways of writing; async flush goes through the page cache by itself.
+    let options = StoreOptions {
+        write_path: if seed % 16 >= 8 {
+            WritePath::Buffered
+        } else {
+            WritePath::Auto
+        },
+        ..options(flush)
+    };
     let faults = match disks {
         Disks::Lying => Faults::none().with(FaultKind::LyingSync, MILLION),
         Disks::Honest if seed % 8 >= 6 => Faults::none().with(FaultKind::SyncError, MILLION / 50),
@@ -260,6 +269,9 @@ fn check_state(
             first.contents.difference(&again.contents)
         ));
     }
+    if random.u64(..CUT_SHORT) == 0 {
+        old_batch(&first, options, totals).map_err(|error| format!("with an old batch behind the end: {error}"))?;
+    }
     if cuts_short && let Some((disk, how)) = cut_short(&first.moments, &mut random) {
         // The first recovery may have been cut short with the power.
         let third = examine(disk, options, false, false).map_err(|error| format!("after {how}: {error}"))?;
@@ -267,6 +279,23 @@ fn check_state(
         check(&expectation, End::PowerCut, &third).map_err(|error| format!("after {how}: {error}"))?;
     }
     Ok(())
+}
+
+/// Bytes of an older end of the log are no continuation, however sound they are.
+fn old_batch(first: &Examined, options: &StoreOptions, totals: &mut Totals) -> Result<(), String> {
+    let mut disk = first.left.killed();
+    if !stale::plant(&mut disk, first.contents.min, first.contents.end)? {
+        return Ok(());
+    }
+    let found = examine(disk, options, false, false)?;
+    totals.state("old batch behind the end");
+    if found.contents == first.contents {
+        return Ok(());
+    }
+    Err(format!(
+        "something else is found: {}",
+        first.contents.difference(&found.contents)
+    ))
 }
 
 fn in_second(error: String) -> String {

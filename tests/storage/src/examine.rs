@@ -88,6 +88,7 @@ pub(crate) fn examine(
         simulation.observe_disk(node, move |point| seen.borrow_mut().push(point));
     }
     simulation.start(node, std::future::pending::<()>);
+    let buffered = !options.write_path.is_direct(options.flush);
     let options = options.clone();
     let look = async move {
         let (shard, recovered) = open(&options).await?;
@@ -100,6 +101,9 @@ pub(crate) fn examine(
     let (shard, recovered, contents) = looked?;
     let left = simulation.crash_point(node);
     let moments = moments.take();
+    if buffered {
+        nothing_behind(&simulation.disk(node), contents.end)?;
+    }
     let read = simulation.on(node, || compare(&simulation.disk(node), &shard, &recovered, &contents))?;
     let entries = async move {
         for (queue, expected) in read {
@@ -252,6 +256,23 @@ fn compare(
         }
     }
     Ok(scanned)
+}
+
+/// A log that is written through the page cache has fresh segments: what an unfinished write has left must be gone.
+fn nothing_behind(disk: &DiskImage, end: u64) -> Result<(), String> {
+    for (base, path) in scan::segments(disk) {
+        let bytes = disk.file(&path).unwrap_or_default();
+        let from = usize::try_from(end.saturating_sub(base))
+            .unwrap_or(usize::MAX)
+            .min(bytes.len());
+        if let Some(at) = bytes[from..].iter().position(|byte| *byte != 0) {
+            return Err(format!(
+                "the log ends at {end}, and bytes are left at {}",
+                base + (from + at) as u64
+            ));
+        }
+    }
+    Ok(())
 }
 
 fn check_positions(stats: &ShardStats, recovered: &Recovered) -> Result<(), String> {

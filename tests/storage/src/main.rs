@@ -14,6 +14,7 @@ mod messages;
 #[cfg(feature = "museum")]
 mod museum;
 mod scan;
+mod stale;
 mod store;
 mod workload;
 

@@ -13,9 +13,12 @@ enum Layer {
 }
 
 /// Every bug, with the row of the reliability reference that it is of.
-const BUGS: [(&str, Bug, Layer); 13] = [
+const BUGS: [(&str, Bug, Layer); 16] = [
+    ("S1", Bug::AckAfterFailedSync, Layer::CrashStates),
     ("S1", Bug::AckBeforeSync, Layer::CrashStates),
     ("S2", Bug::NoFeed, Layer::CrashStates),
+    ("S2", Bug::NoCut, Layer::CrashStates),
+    ("S2", Bug::NoChain, Layer::CrashStates),
     ("S3", Bug::FeedLastSegment, Layer::CrashStates),
     ("S4", Bug::UncheckedHeaders, Layer::BitFlips),
     ("S4", Bug::UncheckedBatches, Layer::BitFlips),

@@ -1,12 +1,48 @@
 //! Clusters: which brokers there are and how busy they are.
 
-use super::context::Context;
+use super::context::{Context, ask_all};
 use super::error::Error;
-use crate::output::{Format, json_document};
+use super::registry::{Entry, Run};
+use clap::Args;
 use protocol::body::route::ClusterInfo;
 use serde_json::{Value, json};
 use std::collections::BTreeMap;
 use std::io::Write;
+use std::time::Duration;
+
+pub(super) const COMMANDS: &[Entry] = &[Entry::new::<ClusterList>(
+    ("clusterList", "cluster list"),
+    "Brokers of all clusters and how busy they are",
+    &["-n 127.0.0.1:9876", "-c DefaultCluster -o json", "-m", "--watch=5"],
+)];
+
+#[derive(Debug, Args)]
+pub(super) struct ClusterList {
+    /// Totals of yesterday and today instead
+    #[arg(short, long = "moreStats")]
+    more_stats: bool,
+    /// Print again after so many seconds, until stopped
+    #[arg(short, long, value_name = "S", value_parser = clap::value_parser!(u64).range(1..=86_400))]
+    interval: Option<u64>,
+    /// Only this cluster
+    #[arg(short, long = "clusterName", alias = "cluster", value_name = "NAME")]
+    cluster_name: Option<String>,
+}
+
+impl Run for ClusterList {
+    async fn run(&self, context: &Context, out: &mut dyn Write) -> Result<(), Error> {
+        loop {
+            let done = list(context, self.cluster_name.as_deref(), self.more_stats, out).await;
+            let Some(interval) = self.interval else { return done };
+            out.flush()?;
+            // A broker that is away for a while does not end the watch.
+            if let Err(error @ Error::Output(_)) = done {
+                return Err(error);
+            }
+            runtime::sleep(Duration::from_secs(interval)).await;
+        }
+    }
+}
 
 /// A broker and what it tells of itself.
 struct Row {
@@ -19,21 +55,18 @@ struct Row {
 }
 
 /// `clusterList`. Brokers that do not answer have a row without figures, and make the command fail at its end.
-pub(super) async fn list(
-    context: &Context,
-    cluster: Option<&str>,
-    more_stats: bool,
-    out: &mut dyn Write,
-) -> Result<(), Error> {
+async fn list(context: &Context, cluster: Option<&str>, more_stats: bool, out: &mut dyn Write) -> Result<(), Error> {
     let info = context.admin.cluster_info().await?;
     if let Some(cluster) = cluster {
         Context::brokers_of(&info, cluster)?;
     }
     let rows = rows(context, &info, cluster).await;
-    match context.format {
-        Format::Json => json_document(out, &rows.iter().map(Row::json).collect::<Vec<_>>())?,
-        Format::Table if more_stats => table_of_totals(&rows, out)?,
-        Format::Table => table(&rows, out)?,
+    if context.wants_document() {
+        context.document(out, &rows.iter().map(Row::json).collect::<Vec<_>>())?;
+    } else if more_stats {
+        table_of_totals(context, &rows, out)?;
+    } else {
+        table(context, &rows, out)?;
     }
     match rows.into_iter().find_map(|row| row.figures.err()) {
         Some(error) => Err(error),
@@ -43,35 +76,30 @@ pub(super) async fn list(
 
 /// All brokers are asked at the same time: one that is dead costs one timeout, not one for each.
 async fn rows(context: &Context, info: &ClusterInfo, wanted: Option<&str>) -> Vec<Row> {
-    let mut asked = Vec::new();
+    let mut rows = Vec::new();
     let clusters = info.cluster_addr_table.iter();
     for (cluster, names) in clusters.filter(|(name, _)| wanted.is_none_or(|wanted| wanted == name.as_str())) {
         for data in names.iter().filter_map(|name| info.broker_addr_table.get(name)) {
             for (&broker_id, address) in &data.broker_addrs {
-                let (admin, address) = (context.admin.clone(), address.clone());
-                let figures = runtime::spawn({
-                    let address = address.clone();
-                    async move { admin.runtime_info(&address).await }
-                });
-                asked.push((cluster.clone(), data.broker_name.clone(), broker_id, address, figures));
+                rows.push((cluster.clone(), data.broker_name.clone(), broker_id, address.clone()));
             }
         }
     }
-    let mut rows = Vec::new();
-    for (cluster, broker_name, broker_id, address, figures) in asked {
-        let figures = match figures.await {
-            Some(figures) => figures.map_err(Error::from),
-            None => Err(Error::other("the question was given up", "ask again")),
-        };
-        rows.push(Row {
-            cluster,
-            broker_name,
-            broker_id,
-            address,
-            figures,
-        });
-    }
-    rows
+    let addresses: Vec<String> = rows.iter().map(|row| row.3.clone()).collect();
+    let answers = ask_all(addresses, |address| {
+        let admin = context.admin.clone();
+        async move { Ok(admin.runtime_info(&address).await?) }
+    })
+    .await;
+    let rows = rows.into_iter().zip(answers);
+    rows.map(|((cluster, broker_name, broker_id, address), figures)| Row {
+        cluster,
+        broker_name,
+        broker_id,
+        address,
+        figures,
+    })
+    .collect()
 }
 
 impl Row {
@@ -163,10 +191,16 @@ fn f64_of(number: i64) -> f64 {
     number as f64
 }
 
-fn table(rows: &[Row], out: &mut dyn Write) -> Result<(), Error> {
-    writeln!(
+fn table(context: &Context, rows: &[Row], out: &mut dyn Write) -> Result<(), Error> {
+    let more = if context.is_wide() {
+        "  #Connections  #BehindDisk  #Lost"
+    } else {
+        ""
+    };
+    heading!(
+        context,
         out,
-        "{:<22}  {:<22}  {:<4}  {:<22} {:<16}  {:>16}  {:>30}  {:<22}  {:<11}  {:<12}  {:<8}  {:<10}",
+        "{:<22}  {:<22}  {:<4}  {:<22} {:<16}  {:>16}  {:>30}  {:<22}  {:<11}  {:<12}  {:<8}  {:<10}{more}",
         "#Cluster Name",
         "#Broker Name",
         "#BID",
@@ -181,9 +215,16 @@ fn table(rows: &[Row], out: &mut dyn Write) -> Result<(), Error> {
         "#ACTIVATED"
     )?;
     for row in rows {
+        let more = if context.is_wide() {
+            let [connections, behind, lost] =
+                ["connections", "remainHowManyDataToFlush", "lostMessages"].map(|name| row.number::<i64>(name));
+            format!("  {connections:<12}  {behind:<11}  {lost}")
+        } else {
+            String::new()
+        };
         writeln!(
             out,
-            "{:<22}  {:<22}  {:<4}  {:<22} {:<16}  {:>16}  {:>30}  {:<22}  {:>11}  {:<12}  {:<8}  {:>10}",
+            "{:<22}  {:<22}  {:<4}  {:<22} {:<16}  {:>16}  {:>30}  {:<22}  {:>11}  {:<12}  {:<8}  {:>10}{more}",
             row.cluster,
             row.broker_name,
             row.broker_id,
@@ -201,11 +242,17 @@ fn table(rows: &[Row], out: &mut dyn Write) -> Result<(), Error> {
     Ok(())
 }
 
-fn table_of_totals(rows: &[Row], out: &mut dyn Write) -> Result<(), Error> {
-    writeln!(
+fn table_of_totals(context: &Context, rows: &[Row], out: &mut dyn Write) -> Result<(), Error> {
+    heading!(
+        context,
         out,
         "{:<16}  {:<32} {:>14} {:>14} {:>14} {:>14}",
-        "#Cluster Name", "#Broker Name", "#InTotalYest", "#OutTotalYest", "#InTotalToday", "#OutTotalToday"
+        "#Cluster Name",
+        "#Broker Name",
+        "#InTotalYest",
+        "#OutTotalYest",
+        "#InTotalToday",
+        "#OutTotalToday"
     )?;
     for row in rows {
         writeln!(

@@ -12,6 +12,10 @@ pub(super) enum Error {
     Client(ClientError),
     /// The result cannot be written.
     Output(io::Error),
+    /// The command line says what cannot be.
+    Usage(Box<clap::Error>),
+    /// What is wrong is in the result already.
+    Told,
     /// Anything else: cause and fix.
     Other { cause: String, fix: String },
 }
@@ -49,7 +53,8 @@ impl std::error::Error for Error {
         match self {
             Error::Client(error) => Some(error),
             Error::Output(error) => Some(error),
-            Error::Other { .. } => None,
+            Error::Usage(error) => Some(error),
+            Error::Told | Error::Other { .. } => None,
         }
     }
 }
@@ -59,6 +64,8 @@ impl fmt::Display for Error {
         match self {
             Error::Client(error) => write!(f, "{error}\nfix: {}", fix(error)),
             Error::Output(error) => write!(f, "cannot write the result: {error}"),
+            Error::Usage(error) => write!(f, "{error}"),
+            Error::Told => f.write_str("see above"),
             Error::Other { cause, fix } => write!(f, "{cause}\nfix: {fix}"),
         }
     }

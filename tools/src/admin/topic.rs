@@ -1,27 +1,171 @@
 //! Topics: list, route, state, make, delete.
 
-use super::context::{Context, Target};
+use super::context::{Context, Target, ask_all};
 use super::error::Error;
 use super::json_text;
+use super::registry::{Entry, Run};
 use super::time_text::local_with_millis;
-use crate::output::{Format, json_document};
+use clap::Args;
+use client::Admin;
 use protocol::body::queue::WireQueue;
-use protocol::body::topic::{TopicConfig, TopicOffset};
-use protocol::message::sys_flag::perm;
+use protocol::body::topic::TopicOffset;
 use protocol::model::names::{DLQ_PREFIX, RETRY_PREFIX};
 use protocol::response_code::ResponseCode;
 use serde_json::json;
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io::Write;
 
-/// Namespace of the KV config that holds how many queues an order topic has on each broker.
-const ORDER_NAMESPACE: &str = "ORDER_TOPIC_CONFIG";
+pub(super) const COMMANDS: &[Entry] = &[
+    Entry::new::<TopicList>(
+        ("topicList", "topic list"),
+        "Names of all topics",
+        &["", "-c", "-o json"],
+    ),
+    Entry::new::<TopicRoute>(
+        ("topicRoute", "topic route"),
+        "Brokers and queues of a topic",
+        &["-t Orders", "-t Orders -l"],
+    ),
+    Entry::new::<TopicStatus>(
+        ("topicStatus", "topic status"),
+        "Offsets of a topic's queues",
+        &["-t Orders", "-t Orders -o wide", "-t Orders --watch"],
+    ),
+    Entry::new::<TopicClusterList>(
+        ("topicClusterList", "topic clusters"),
+        "Clusters that have a topic",
+        &["-t Orders", "-t Orders -o json"],
+    ),
+    Entry::new::<AllocateMq>(
+        ("allocateMQ", "topic allocate"),
+        "How the queues of a topic would be shared out among clients",
+        &["-t Orders -i 10.0.0.1,10.0.0.2", "-t Orders -i one,two,three -o json"],
+    ),
+];
+
+#[derive(Debug, Args)]
+pub(super) struct TopicList {
+    /// With clusters and consumer groups
+    #[arg(short, long = "clusterModel")]
+    cluster_model: bool,
+}
+
+impl Run for TopicList {
+    async fn run(&self, context: &Context, out: &mut dyn Write) -> Result<(), Error> {
+        if self.cluster_model {
+            list_with_groups(context, out).await
+        } else {
+            list(context, out).await
+        }
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TopicRoute {
+    /// The topic
+    #[arg(short, long)]
+    topic: String,
+    /// As a list instead of JSON
+    #[arg(short, long)]
+    list: bool,
+}
+
+impl Run for TopicRoute {
+    async fn run(&self, context: &Context, out: &mut dyn Write) -> Result<(), Error> {
+        route(context, self.topic.trim(), self.list || context.is_wide(), out).await
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TopicStatus {
+    /// The topic
+    #[arg(short, long)]
+    topic: String,
+    /// Ask the masters of this cluster instead of those of the topic's route
+    #[arg(short, long, value_name = "NAME")]
+    cluster: Option<String>,
+}
+
+impl Run for TopicStatus {
+    async fn run(&self, context: &Context, out: &mut dyn Write) -> Result<(), Error> {
+        status(context, self.topic.trim(), self.cluster.as_deref(), out).await
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct TopicClusterList {
+    /// The topic
+    #[arg(short, long)]
+    topic: String,
+}
+
+impl Run for TopicClusterList {
+    async fn run(&self, context: &Context, out: &mut dyn Write) -> Result<(), Error> {
+        let route = context.admin.topic_route(self.topic.trim()).await?;
+        let info = context.admin.cluster_info().await?;
+        let has_it = |names: &BTreeSet<String>| route.broker_datas.iter().any(|data| names.contains(&data.broker_name));
+        let clusters = info
+            .cluster_addr_table
+            .iter()
+            .filter(|(_name, brokers)| has_it(brokers));
+        let clusters: Vec<&String> = clusters.map(|(name, _brokers)| name).collect();
+        if context.wants_document() {
+            return context.document(out, &clusters);
+        }
+        for cluster in clusters {
+            writeln!(out, "{cluster}")?;
+        }
+        Ok(())
+    }
+}
+
+#[derive(Debug, Args)]
+pub(super) struct AllocateMq {
+    /// The topic
+    #[arg(short, long)]
+    topic: String,
+    /// The clients, by addresses or names, parted by commas
+    #[arg(short, long = "ipList", value_name = "NAMES", value_delimiter = ',', required = true)]
+    ip_list: Vec<String>,
+}
+
+impl Run for AllocateMq {
+    async fn run(&self, context: &Context, out: &mut dyn Write) -> Result<(), Error> {
+        let topic = self.topic.trim();
+        let route = client::Route::new(topic, &context.admin.topic_route(topic).await?, i32::MAX);
+        let queues: Vec<_> = route
+            .read_queues
+            .iter()
+            .map(|queue| json!({"brokerName": &*queue.broker_name, "queueId": queue.queue_id, "topic": topic}))
+            .collect();
+        let result: BTreeMap<&str, &[serde_json::Value]> = self
+            .ip_list
+            .iter()
+            .enumerate()
+            .map(|(number, name)| (name.trim(), share(&queues, number, self.ip_list.len())))
+            .collect();
+        let document = json!({ "result": result });
+        if context.wants_document() {
+            return context.document(out, &document);
+        }
+        Ok(writeln!(out, "{document}")?)
+    }
+}
+
+/// The part of the queues that the client with this number of so many gets: neighbours, the first clients one more than the others
+/// where it does not come out even. RocketMQ's clients do so unless they are told otherwise.
+fn share<T>(queues: &[T], number: usize, clients: usize) -> &[T] {
+    let (each, more) = (queues.len() / clients.max(1), queues.len() % clients.max(1));
+    let begin = number * each + number.min(more);
+    let end = begin + each + usize::from(number < more);
+    queues.get(begin..end).unwrap_or_default()
+}
 
 /// `topicList`.
-pub(super) async fn list(context: &Context, out: &mut dyn Write) -> Result<(), Error> {
+async fn list(context: &Context, out: &mut dyn Write) -> Result<(), Error> {
     let topics = context.admin.topics().await?;
-    if context.format == Format::Json {
-        return Ok(json_document(out, &topics)?);
+    if context.wants_document() {
+        return context.document(out, &topics);
     }
     for topic in topics {
         writeln!(out, "{topic}")?;
@@ -30,51 +174,60 @@ pub(super) async fn list(context: &Context, out: &mut dyn Write) -> Result<(), E
 }
 
 /// `topicList -c`: with clusters and consumer groups, without retry and dead letter topics.
-pub(super) async fn list_with_groups(context: &Context, out: &mut dyn Write) -> Result<(), Error> {
+async fn list_with_groups(context: &Context, out: &mut dyn Write) -> Result<(), Error> {
     let info = context.admin.cluster_info().await?;
-    let mut rows = Vec::new();
-    for topic in context.admin.topics().await? {
-        if topic.starts_with(RETRY_PREFIX) || topic.starts_with(DLQ_PREFIX) {
-            continue;
-        }
-        let (cluster, groups) = match context.admin.topic_route(&topic).await {
-            Ok(route) => {
-                let broker = route.broker_datas.first();
-                let of_broker = broker.and_then(|broker| {
-                    let mut clusters = info.cluster_addr_table.iter();
-                    clusters.find(|(_, names)| names.contains(&broker.broker_name))
-                });
-                let master = broker.and_then(|broker| broker.broker_addrs.get(&0));
-                let groups = match master {
-                    Some(master) => context.admin.groups_of_topic(master, &topic).await?,
-                    None => Default::default(),
-                };
-                (of_broker.map(|(name, _)| name.clone()).unwrap_or_default(), groups)
+    let topics = context.admin.topics().await?.into_iter();
+    let topics = topics.filter(|topic| !topic.starts_with(RETRY_PREFIX) && !topic.starts_with(DLQ_PREFIX));
+    let rows = ask_all(topics, |topic| {
+        let admin = context.admin.clone();
+        async move {
+            match admin.topic_route(&topic).await {
+                Ok(route) => {
+                    let first = route.broker_datas.first();
+                    let groups = match first.and_then(|broker| broker.broker_addrs.get(&0)) {
+                        Some(master) => admin.groups_of_topic(master, &topic).await?,
+                        None => BTreeSet::new(),
+                    };
+                    let broker_name = first.map(|broker| broker.broker_name.clone());
+                    Ok((topic, broker_name.unwrap_or_default(), groups))
+                }
+                // A topic that is only a name to the name server, such as a cluster's.
+                Err(error) if error.code() == Some(ResponseCode::TOPIC_NOT_EXIST) => {
+                    Ok((topic, String::new(), BTreeSet::new()))
+                }
+                Err(error) => Err(error.into()),
             }
-            // A topic that is only a name to the name server, such as a cluster's.
-            Err(error) if error.code() == Some(ResponseCode::TOPIC_NOT_EXIST) => Default::default(),
-            Err(error) => return Err(error.into()),
-        };
-        rows.push((cluster, topic, groups));
-    }
-    if context.format == Format::Json {
+        }
+    })
+    .await;
+    let rows = rows.into_iter().collect::<Result<Vec<_>, _>>()?;
+    let cluster_of = |broker_name: &String| {
+        let mut clusters = info.cluster_addr_table.iter();
+        let found = clusters.find(|(_, names)| names.contains(broker_name));
+        found.map_or("", |(name, _)| name.as_str())
+    };
+    if context.wants_document() {
         let rows = rows.iter();
         let rows: Vec<_> = rows
-            .map(|(cluster, topic, groups)| json!({"clusterName": cluster, "topic": topic, "consumerGroups": groups}))
+            .map(|(topic, broker, groups)| {
+                json!({"clusterName": cluster_of(broker), "topic": topic, "consumerGroups": groups})
+            })
             .collect();
-        return Ok(json_document(out, &rows)?);
+        return context.document(out, &rows);
     }
-    writeln!(
+    heading!(
+        context,
         out,
         "{:<20}  {:<48}  {:<48}",
-        "#Cluster Name", "#Topic", "#Consumer Group"
+        "#Cluster Name",
+        "#Topic",
+        "#Consumer Group"
     )?;
-    for (cluster, topic, groups) in rows {
-        let groups = if groups.is_empty() {
-            vec![String::new()]
-        } else {
-            groups.into_iter().collect()
-        };
+    for (topic, broker, groups) in &rows {
+        let cluster = cluster_of(broker);
+        if groups.is_empty() {
+            writeln!(out, "{cluster:<20}  {topic:<64}  {:<64}", "")?;
+        }
         for group in groups {
             writeln!(out, "{cluster:<20}  {topic:<64}  {group:<64}")?;
         }
@@ -83,11 +236,11 @@ pub(super) async fn list_with_groups(context: &Context, out: &mut dyn Write) -> 
 }
 
 /// `topicRoute`.
-pub(super) async fn route(context: &Context, topic: &str, as_list: bool, out: &mut dyn Write) -> Result<(), Error> {
+async fn route(context: &Context, topic: &str, as_list: bool, out: &mut dyn Write) -> Result<(), Error> {
     let route = context.admin.topic_route(topic).await?;
     let document = serde_json::to_value(&route).map_err(std::io::Error::from)?;
-    if context.format == Format::Json {
-        return Ok(json_document(out, &document)?);
+    if context.wants_document() {
+        return context.document(out, &document);
     }
     if !as_list {
         return Ok(writeln!(out, "{}", json_text::pretty(&document))?);
@@ -105,14 +258,16 @@ pub(super) async fn route(context: &Context, topic: &str, as_list: bool, out: &m
             perm.to_string()
         )
     };
-    line([
-        &"#ClusterName",
-        &"#BrokerName",
-        &"#BrokerAddrs",
-        &"#ReadQueue",
-        &"#WriteQueue",
-        &"#Perm",
-    ])?;
+    if context.headers {
+        line([
+            &"#ClusterName",
+            &"#BrokerName",
+            &"#BrokerAddrs",
+            &"#ReadQueue",
+            &"#WriteQueue",
+            &"#Perm",
+        ])?;
+    }
     let (mut read_total, mut write_total) = (0_i64, 0_i64);
     let mut queues: Vec<_> = route.queue_datas.iter().collect();
     queues.sort_by(|one, other| one.broker_name.cmp(&other.broker_name));
@@ -152,12 +307,7 @@ pub(super) async fn route(context: &Context, topic: &str, as_list: bool, out: &m
 }
 
 /// `topicStatus`.
-pub(super) async fn status(
-    context: &Context,
-    topic: &str,
-    cluster: Option<&str>,
-    out: &mut dyn Write,
-) -> Result<(), Error> {
+async fn status(context: &Context, topic: &str, cluster: Option<&str>, out: &mut dyn Write) -> Result<(), Error> {
     let masters = match cluster {
         Some(cluster) => context.masters(&Target::Cluster(cluster.to_owned())).await?,
         None => masters_of(context, topic).await?,
@@ -168,7 +318,7 @@ pub(super) async fn status(
         offsets.extend(stats.offset_table);
         put_tps += stats.topic_put_tps;
     }
-    if context.format == Format::Json {
+    if context.wants_document() {
         let queues: Vec<_> = offsets
             .iter()
             .map(|(queue, offset)| {
@@ -181,15 +331,17 @@ pub(super) async fn status(
                 })
             })
             .collect();
-        return Ok(json_document(
-            out,
-            &json!({"topic": topic, "putTps": put_tps, "queues": queues}),
-        )?);
+        return context.document(out, &json!({"topic": topic, "putTps": put_tps, "queues": queues}));
     }
-    writeln!(
+    let more = if context.is_wide() { "            #Messages" } else { "" };
+    heading!(
+        context,
         out,
-        "{:<32}  {:<4}  {:<20}  {:<20}    #Last Updated",
-        "#Broker Name", "#QID", "#Min Offset", "#Max Offset"
+        "{:<32}  {:<4}  {:<20}  {:<20}    #Last Updated{more}",
+        "#Broker Name",
+        "#QID",
+        "#Min Offset",
+        "#Max Offset"
     )?;
     for (queue, offset) in offsets {
         let updated = if offset.last_update_timestamp > 0 {
@@ -197,9 +349,19 @@ pub(super) async fn status(
         } else {
             String::new()
         };
+        let more = if context.is_wide() {
+            let messages = offset.max_offset.saturating_sub(offset.min_offset);
+            format!(
+                "{:width$}  {messages}",
+                "",
+                width = 23_usize.saturating_sub(updated.len())
+            )
+        } else {
+            String::new()
+        };
         writeln!(
             out,
-            "{:<32}  {:<4}  {:<20}  {:<20}    {updated}",
+            "{:<32}  {:<4}  {:<20}  {:<20}    {updated}{more}",
             queue.broker_name, queue.queue_id, offset.min_offset, offset.max_offset
         )?;
     }
@@ -208,7 +370,12 @@ pub(super) async fn status(
 
 /// The masters that have a topic.
 pub(super) async fn masters_of(context: &Context, topic: &str) -> Result<Vec<String>, Error> {
-    let route = context.admin.topic_route(topic).await?;
+    masters_of_route(&context.admin, topic).await
+}
+
+/// The same, for a task of its own.
+pub(super) async fn masters_of_route(admin: &Admin, topic: &str) -> Result<Vec<String>, Error> {
+    let route = admin.topic_route(topic).await?;
     let masters: Vec<String> = route
         .broker_datas
         .iter()
@@ -221,115 +388,19 @@ pub(super) async fn masters_of(context: &Context, topic: &str) -> Result<Vec<Str
     Ok(masters)
 }
 
-/// `updateTopic`.
-pub(super) async fn update(
-    context: &Context,
-    target: &Target,
-    topic: &TopicConfig,
-    out: &mut dyn Write,
-) -> Result<(), Error> {
-    let masters = context.masters(target).await?;
-    let is_table = context.format == Format::Table;
-    let by_broker = matches!(target, Target::Broker(_));
-    for master in &masters {
-        context.admin.create_topic(master, topic).await?;
-        if is_table && !by_broker {
-            writeln!(out, "create topic to {master} success.")?;
-        }
-    }
-    let mut order_conf = None;
-    if topic.order {
-        let conf = put_order_conf(context, target, topic).await?;
-        if is_table {
-            let whose = if by_broker { "broker" } else { "cluster" };
-            writeln!(out, "set {whose} orderConf. isOrder=true, orderConf=[{conf}]")?;
-        }
-        order_conf = Some(conf);
-    }
-    if !is_table {
-        return Ok(json_document(
-            out,
-            &json!({"brokers": masters, "topic": topic, "orderConf": order_conf}),
-        )?);
-    }
-    if by_broker {
-        for master in &masters {
-            writeln!(out, "create topic to {master} success.")?;
-        }
-    }
-    Ok(writeln!(out, "{}", java_text(topic))?)
-}
+#[cfg(test)]
+mod tests {
+    use super::*;
 
-/// Tells the name servers how many queues an order topic has on the brokers; returns what was told.
-async fn put_order_conf(context: &Context, target: &Target, topic: &TopicConfig) -> Result<String, Error> {
-    let info = context.admin.cluster_info().await?;
-    let queues = topic.write_queue_nums;
-    let (conf, whole) = match target {
-        Target::Cluster(cluster) => {
-            let brokers = Context::brokers_of(&info, cluster)?;
-            let parts: Vec<String> = brokers.keys().map(|name| format!("{name}:{queues}")).collect();
-            (parts.join(";"), parts.join(";"))
-        }
-        Target::Broker(address) => {
-            let mut brokers = info.broker_addr_table.values();
-            let broker = brokers.find(|data| data.broker_addrs.values().any(|found| found == address));
-            let name = broker.map(|data| &data.broker_name).ok_or_else(|| {
-                Error::other(
-                    format!(
-                        "no name server knows a broker at {address}, so its part of the order topic cannot be told"
-                    ),
-                    "give the address that `mqadmin clusterList` shows",
-                )
-            })?;
-            // The parts of the other brokers stay.
-            let before = context
-                .admin
-                .kv(ORDER_NAMESPACE, &topic.topic_name)
-                .await?
-                .unwrap_or_default();
-            let prefix = format!("{name}:");
-            let others = before
-                .split(';')
-                .filter(|part| !part.is_empty() && !part.starts_with(&prefix));
-            let conf = format!("{name}:{queues}");
-            let whole: Vec<&str> = others.chain([conf.as_str()]).collect();
-            (conf.clone(), whole.join(";"))
-        }
-    };
-    context.admin.put_kv(ORDER_NAMESPACE, &topic.topic_name, &whole).await?;
-    Ok(conf)
-}
-
-/// The settings as Apache's mqadmin prints them.
-fn java_text(topic: &TopicConfig) -> String {
-    let letter = |bit: i32, letter: char| if topic.perm & bit != 0 { letter } else { '-' };
-    let attributes: Vec<String> = topic
-        .attributes
-        .iter()
-        .map(|(key, value)| format!("{key}={value}"))
-        .collect();
-    format!(
-        "TopicConfig [topicName={}, readQueueNums={}, writeQueueNums={}, perm={}{}{}, topicFilterType={}, topicSysFlag={}, order={}, attributes={{{}}}]",
-        topic.topic_name,
-        topic.read_queue_nums,
-        topic.write_queue_nums,
-        letter(perm::READ, 'R'),
-        letter(perm::WRITE, 'W'),
-        letter(perm::INHERIT, 'X'),
-        topic.topic_filter_type,
-        topic.topic_sys_flag,
-        topic.order,
-        attributes.join(", ")
-    )
-}
-
-/// `deleteTopic`.
-pub(super) async fn delete(context: &Context, cluster: &str, topic: &str, out: &mut dyn Write) -> Result<(), Error> {
-    context.masters(&Target::Cluster(cluster.to_owned())).await?;
-    context.admin.delete_topic(cluster, topic).await?;
-    if context.format == Format::Json {
-        return Ok(json_document(out, &json!({"deleted": topic, "clusterName": cluster}))?);
+    #[test]
+    fn queues_are_shared_out_as_clients_do_it() {
+        let queues = [0, 1, 2, 3, 4, 5, 6, 7];
+        let shares = |clients| {
+            (0..clients)
+                .map(|number| share(&queues, number, clients))
+                .collect::<Vec<_>>()
+        };
+        assert_eq!(shares(3), [&queues[..3], &queues[3..6], &queues[6..]]);
+        assert_eq!(shares(9)[8], &[] as &[i32]);
     }
-    writeln!(out, "delete topic [{topic}] from cluster [{cluster}] success.")?;
-    Ok(writeln!(out, "delete topic [{topic}] from NameServer success.")?)
 }

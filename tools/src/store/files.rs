@@ -3,7 +3,7 @@
 
 use engine::inspect::Description;
 use protocol::model::ShardId;
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::fs::File;
 use std::io;
 use std::os::unix::fs::FileExt;
@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 #[derive(Debug, thiserror::Error)]
 pub enum Error {
     /// No store is there.
-    #[error("{} is no RingMQ store: {reason}; give the directory that holds store.json (storePathRootDir of the broker)", directory.display())]
+    #[error("{} is no store: {reason}; give the broker's storePathRootDir", directory.display())]
     NoStore {
         /// The directory.
         directory: PathBuf,
@@ -27,6 +27,36 @@ pub enum Error {
         path: PathBuf,
         /// Why.
         reason: String,
+    },
+    /// A store of ours has one directory of commitlogs.
+    #[error("--commitlog {} is one too many: only a store of Apache RocketMQ may have its segments in several directories", directory.display())]
+    TooManyDirectories {
+        /// The second.
+        directory: PathBuf,
+    },
+    /// A store of Apache's is to be changed.
+    #[error("{} is a store of Apache RocketMQ, which is never written to; mqstore import makes one of RingMQ of it", directory.display())]
+    NotOurs {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// A broker has the store open.
+    #[error("{} is in use: a broker has it open; stop it first", directory.display())]
+    InUse {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// Two stores of ours that are no replicas of each other.
+    #[error("the stores are no replicas: their ids are {:016x} and {:016x}; name two copies of one store", found.0, found.1)]
+    NotReplicas {
+        /// Their ids.
+        found: (u64, u64),
+    },
+    /// Stores of two kinds.
+    #[error("the first store is one of {}, the other one of {}: they cannot be compared", found.0, found.1)]
+    KindsDiffer {
+        /// What they are.
+        found: (&'static str, &'static str),
     },
     /// A shard that the store does not have.
     #[error("the store has no shard {shard}; it has {shards}, from 0 on")]
@@ -73,11 +103,7 @@ impl StoreFiles {
         let path = root.join("store.json");
         let text = read_if_there(&path)?.ok_or_else(|| Error::NoStore {
             directory: root.to_owned(),
-            reason: if root.join("commitlog").exists() {
-                "it looks like one of Apache RocketMQ, which is not read yet".to_owned()
-            } else {
-                "there is no file store.json in it".to_owned()
-            },
+            reason: "there is no file store.json in it".to_owned(),
         })?;
         let description = Description::decode(&text).map_err(|reason| Error::BadDescription { path, reason })?;
         Ok(StoreFiles {
@@ -87,18 +113,10 @@ impl StoreFiles {
         })
     }
 
-    /// Its shards, or the one that is wanted.
-    ///
-    /// # Errors
-    /// [`Error::NoSuchShard`]
-    pub fn shards(&self, wanted: Option<u8>) -> Result<Vec<ShardId>, Error> {
-        let all: Vec<ShardId> = self.description.shards.shards().collect();
-        let Some(shard) = wanted else { return Ok(all) };
-        let found = all.into_iter().find(|found| found.get() == shard);
-        let shards = self.description.shards.get();
-        found
-            .map(|found| vec![found])
-            .ok_or(Error::NoSuchShard { shard, shards })
+    /// The directory that it is in.
+    #[must_use]
+    pub fn root(&self) -> &Path {
+        &self.root
     }
 
     /// The directory of a shard.
@@ -116,14 +134,8 @@ impl StoreFiles {
             Some(commitlog) => commitlog.join(format!("shard-{:02}", shard.get())),
             None => self.shard_dir(shard).join("commitlog"),
         };
-        let mut log = LogFiles {
-            directory,
-            segment_size: self.description.segment_size,
-            bases: BTreeSet::new(),
-            open: None,
-        };
-        log.refresh()?;
-        Ok(log)
+        // A shard that was never opened has none.
+        LogFiles::find(vec![directory], self.description.segment_size)
     }
 }
 
@@ -159,53 +171,79 @@ pub fn read_at(file: &File, position: u64, size: usize, into: &mut Vec<u8>) -> i
     Ok(())
 }
 
-/// The segments of one shard's log, named by the 20 digits of their first position.
+/// The segments of a log, named by the 20 digits of their first position. They may be spread over several directories.
 #[derive(Debug)]
 pub struct LogFiles {
-    directory: PathBuf,
+    directories: Vec<PathBuf>,
     segment_size: u64,
-    bases: BTreeSet<u64>,
+    /// First position of each segment, and the directory that it is in.
+    bases: BTreeMap<u64, usize>,
     open: Option<(u64, File)>,
 }
 
 impl LogFiles {
+    /// Finds the segments in these directories.
+    ///
+    /// # Errors
+    /// [`Error::Io`]
+    pub fn find(directories: Vec<PathBuf>, segment_size: u64) -> Result<LogFiles, Error> {
+        let mut log = LogFiles {
+            directories,
+            segment_size: segment_size.max(1),
+            bases: BTreeMap::new(),
+            open: None,
+        };
+        log.refresh()?;
+        Ok(log)
+    }
+
     /// Looks again which segments there are: a running broker makes and deletes some.
     ///
     /// # Errors
     /// [`Error::Io`]
     pub fn refresh(&mut self) -> Result<(), Error> {
-        let list = match std::fs::read_dir(&self.directory) {
-            Ok(list) => list,
-            // A shard that was never opened has none.
-            Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-            Err(error) => return Err(Error::io("list", &self.directory)(error)),
-        };
         self.bases.clear();
-        for entry in list {
-            let name = entry.map_err(Error::io("list", &self.directory))?.file_name();
-            let base = name.to_str().and_then(twenty_digits);
-            self.bases
-                .extend(base.filter(|base| base.is_multiple_of(self.segment_size)));
+        for (number, directory) in self.directories.iter().enumerate() {
+            let bases = numbered_files(directory)?.into_iter();
+            let bases = bases.filter(|base| base.is_multiple_of(self.segment_size));
+            self.bases.extend(bases.map(|base| (base, number)));
         }
         Ok(())
+    }
+
+    /// Bytes of a segment.
+    #[must_use]
+    pub fn segment_size(&self) -> u64 {
+        self.segment_size
     }
 
     /// Position of the first byte that is kept.
     #[must_use]
     pub fn min(&self) -> Option<u64> {
-        self.bases.first().copied()
+        self.bases.keys().next().copied()
+    }
+
+    /// Position behind the last segment.
+    #[must_use]
+    pub fn max(&self) -> Option<u64> {
+        self.bases.keys().next_back().map(|&base| self.end_of(base))
     }
 
     /// Whether the segment that a position lies in is there.
     #[must_use]
     pub fn has(&self, position: u64) -> bool {
-        self.bases.contains(&self.base_of(position))
+        self.bases.contains_key(&self.base_of(position))
     }
 
     /// The first segment that begins at `position` or later.
     #[must_use]
     pub fn first_from(&self, position: u64) -> Option<u64> {
-        self.bases.range(position..).next().copied()
+        self.bases.range(position..).next().map(|(&base, _)| base)
+    }
+
+    /// The first position of each segment.
+    pub fn bases(&self) -> impl Iterator<Item = u64> {
+        self.bases.keys().copied()
     }
 
     /// Position of the first byte of the segment that a position lies in.
@@ -220,6 +258,14 @@ impl LogFiles {
         self.base_of(position).saturating_add(self.segment_size)
     }
 
+    /// The file of the segment that a position lies in.
+    #[must_use]
+    pub fn path_of(&self, position: u64) -> Option<PathBuf> {
+        let base = self.base_of(position);
+        let directory = self.directories.get(*self.bases.get(&base)?)?;
+        Some(directory.join(format!("{base:020}")))
+    }
+
     /// Reads up to `size` bytes from `position`, not beyond its segment; fewer where the file ends, none without a file.
     ///
     /// # Errors
@@ -229,10 +275,9 @@ impl LogFiles {
         let base = self.base_of(position);
         let file = match self.open.take() {
             Some((open, file)) if open == base => file,
-            _ => match File::open(self.directory.join(format!("{base:020}"))) {
-                Ok(file) => file,
-                Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
-                Err(error) => return Err(error),
+            _ => match self.open_segment(position)? {
+                Some(file) => file,
+                None => return Ok(()),
             },
         };
         let rest = usize::try_from(self.end_of(position) - position).unwrap_or(usize::MAX);
@@ -240,6 +285,36 @@ impl LogFiles {
         self.open = Some((base, file));
         done
     }
+
+    fn open_segment(&self, position: u64) -> io::Result<Option<File>> {
+        let Some(path) = self.path_of(position) else {
+            return Ok(None);
+        };
+        match File::open(path) {
+            Ok(file) => Ok(Some(file)),
+            Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(None),
+            Err(error) => Err(error),
+        }
+    }
+}
+
+/// The numbers that files of a directory have for names; none without the directory.
+///
+/// # Errors
+/// [`Error::Io`]
+pub fn numbered_files(directory: &Path) -> Result<Vec<u64>, Error> {
+    let list = match std::fs::read_dir(directory) {
+        Ok(list) => list,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
+        Err(error) => return Err(Error::io("list", directory)(error)),
+    };
+    let mut numbers = Vec::new();
+    for entry in list {
+        let name = entry.map_err(Error::io("list", directory))?.file_name();
+        numbers.extend(name.to_str().and_then(twenty_digits));
+    }
+    numbers.sort_unstable();
+    Ok(numbers)
 }
 
 /// The number that a name of 20 decimal digits is.

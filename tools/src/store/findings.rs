@@ -34,6 +34,27 @@ impl Part {
         }
     }
 
+    /// What helps a store of Apache's.
+    #[must_use]
+    pub fn fix_of_apache(self) -> &'static str {
+        match self {
+            Part::Log => {
+                "keep a copy of the store: after a crash Apache's broker cuts the log at the first record that it cannot read; \
+                 mqstore extract saves the records behind it"
+            }
+            Part::Record | Part::QueueOffset => {
+                "compare with a replica (mqstore diff); the other records stay readable"
+            }
+            Part::ConsumeQueue => {
+                "no message is lost: stop the broker and move consumequeue away, the next start makes it again from the log"
+            }
+            Part::KeyIndex => {
+                "no message is lost, but queries by key may miss some: stop the broker and move index away"
+            }
+            Part::Checkpoint => "no message is lost: the next start makes it again, and reads more of the log",
+        }
+    }
+
     /// What helps.
     #[must_use]
     pub fn fix(self) -> &'static str {
@@ -97,6 +118,12 @@ pub struct Counts {
     pub entries: u64,
     /// Pages of the key index.
     pub key_pages: u64,
+    /// Entries of the key index that were compared with the log (Apache's store).
+    pub index_entries: u64,
+    /// Messages that were not in their consume queue yet (Apache's store): no damage, the broker's next start puts them there.
+    pub undispatched: u64,
+    /// Damaged ranges that a repair has given up: they are no findings any more.
+    pub quarantined: u64,
     /// Things that are wrong.
     pub findings: u64,
 }

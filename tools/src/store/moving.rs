@@ -1,13 +1,13 @@
 //! The command lines of `mqstore import` and `mqstore export`.
 
+use super::cli::progress_bar;
 use super::export::{self, Export};
 use super::import::{self, Import};
 use super::verify::Stopped;
 use crate::output::{Format, json_line};
 use clap::Args;
-use indicatif::{ProgressBar, ProgressStyle};
 use protocol::message::delay_levels::{self, DelayLevels};
-use std::io::{self, IsTerminal, Write};
+use std::io::{self, Write};
 use std::path::PathBuf;
 
 /// Of `mqstore import`.
@@ -66,20 +66,6 @@ pub struct ExportArgs {
     /// Without the progress bar
     #[arg(long)]
     quiet: bool,
-}
-
-/// A bar of bytes on a terminal.
-fn progress_bar(quiet: bool) -> ProgressBar {
-    let bar = if quiet || !io::stderr().is_terminal() {
-        ProgressBar::hidden()
-    } else {
-        ProgressBar::new(0)
-    };
-    let style = ProgressStyle::with_template("{msg} [{bar:40}] {bytes}/{total_bytes} {bytes_per_sec} {eta}");
-    if let Ok(style) = style {
-        bar.set_style(style.progress_chars("=> "));
-    }
-    bar
 }
 
 /// Runs `mqstore import`.

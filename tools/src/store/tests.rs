@@ -1,7 +1,10 @@
 //! Stores that the engine itself wrote, whole and damaged.
 
+use super::diff::{self, Compared, Piece};
 use super::files::StoreFiles;
 use super::findings::{Counts, Finding, Part};
+use super::open::Store;
+use super::repair::{self, Action, Done, Plan};
 use super::verify::{Watcher, verify_shard};
 use engine::inspect::{PAGE_SIZE, SEAL_SIZE};
 use engine::{Hooks, NewMessage, Shard, StoreOptions, prepare_store};
@@ -343,4 +346,193 @@ fn bytes_of_any_kind_do_not_make_it_panic() {
         }
         assert!(!store.verify().1.is_empty());
     }
+}
+
+/// What a repair plans and does; the lock is the broker's.
+fn repair(root: &Path, name: &str) -> (Plan, Done) {
+    let files = StoreFiles::find(root, None).unwrap();
+    let lock = repair::lock(root).unwrap();
+    let plan = repair::plan(&files, &[ShardId::ZERO]).unwrap();
+    let done = repair::apply(&files, &plan, &lock, name).unwrap();
+    (plan, done)
+}
+
+/// Starts the engine on the store, and reads a queue from its begin.
+fn bodies_after_a_start(root: &Path, topic: &str, queue_id: u32) -> usize {
+    run(async {
+        let shard = open(root).await;
+        let queue = shard.find_queue(topic, queue_id).unwrap();
+        let (min, max) = shard.bounds(queue);
+        let entries = shard.entries(queue, min, 1000).await.unwrap().len();
+        assert_eq!(i64::try_from(entries).unwrap(), max.0 - min.0);
+        shard.close().await.unwrap();
+        entries
+    })
+}
+
+#[test]
+fn damaged_indexes_and_checkpoints_are_made_again_by_the_start_after_a_repair() {
+    let store = TestStore::new();
+    let root = store.directory.path();
+    assert_eq!(repair(root, "nothing").0, Plan::default());
+    let sound = bodies_after_a_start(root, "Bills", 1);
+    for name in [
+        "checkpoint",
+        "consumequeue/00000000000000000000",
+        "index/00000000000000000000.run",
+    ] {
+        store.flip(&store.path(name), 100);
+    }
+    let (plan, done) = repair(root, "repair-1");
+    assert_eq!((plan.actions.len(), plan.stays), (3, Vec::new()));
+    assert_eq!(store.verify().1, []);
+    for name in ["checkpoint", "consumequeue/manifest", "index/manifest"] {
+        assert!(done.kept_in.join("shard-00").join(name).exists(), "{name}");
+    }
+    assert_eq!(bodies_after_a_start(root, "Bills", 1), sound);
+    let (counts, findings) = store.verify();
+    assert_eq!(findings, []);
+    assert!(counts.pages > 0 && counts.key_pages > 0, "made again: {counts:?}");
+}
+
+#[test]
+fn rot_is_given_up_once_and_what_can_be_read_of_it_is_saved() {
+    let store = TestStore::new();
+    let root = store.directory.path();
+    // In the seal behind it, so that the message itself can still be read; and in another one's body.
+    store.flip_in_log(store.messages[20].end + 20);
+    store.flip_in_log(store.messages[30].start + 200);
+    let before = fs::read(store.path("commitlog/00000000000000000000")).unwrap();
+    let (plan, done) = repair(root, "repair-1");
+    assert!(plan.stays.is_empty(), "{plan:?}");
+    assert_eq!(done.saved_messages, 1);
+    assert!(
+        fs::read(store.path("commitlog/00000000000000000000")).unwrap() == before,
+        "the log is never changed"
+    );
+    let (counts, findings) = store.verify();
+    assert_eq!((findings, counts.quarantined), (Vec::new(), 2));
+    let saved = done.kept_in.join("shard-00");
+    let names: Vec<String> = fs::read_dir(&saved)
+        .unwrap()
+        .map(|file| file.unwrap().file_name().into_string().unwrap())
+        .collect();
+    assert_eq!(
+        names.iter().filter(|name| name.starts_with("log-")).count(),
+        2,
+        "{names:?}"
+    );
+    assert_eq!(repair(root, "repair-2").0, Plan::default());
+    // The engine starts, and what it serves is what is left.
+    bodies_after_a_start(root, "Bills", 0);
+    assert_eq!(store.verify().1, []);
+    // More damage in the same range is news.
+    store.flip_in_log(store.messages[30].start + 300);
+    assert_eq!(store.verify().1.len(), 1);
+}
+
+#[test]
+fn a_torn_tail_is_wiped_and_kept() {
+    let store = TestStore::new();
+    let root = store.directory.path();
+    let end = store.verify().0.end;
+    let base = end - end % SEGMENT_SIZE;
+    let segment = store.path(&format!("commitlog/{base:020}"));
+    for name in ["checkpoint", "checkpoint.previous"] {
+        fs::remove_file(store.path(name)).unwrap();
+    }
+    let file = fs::OpenOptions::new().write(true).open(&segment).unwrap();
+    file.write_all_at(&[7; 300], end - base).unwrap();
+    let (plan, done) = repair(root, "repair-1");
+    assert_eq!(
+        plan.actions,
+        [Action::CutTail {
+            shard: 0,
+            from: end,
+            bytes: 300
+        }]
+    );
+    assert_eq!(
+        fs::read(done.kept_in.join(format!("shard-00/tail-{end}"))).unwrap(),
+        [7; 300]
+    );
+    let (counts, findings) = store.verify();
+    assert_eq!((findings, counts.torn_bytes, counts.end), (Vec::new(), 0, end));
+    bodies_after_a_start(root, "Orders", 0);
+    assert_eq!(store.verify().1, []);
+}
+
+#[test]
+fn a_store_that_is_open_is_not_repaired() {
+    let directory = tempfile::tempdir().unwrap();
+    run(async {
+        let _shard = open(directory.path()).await;
+        let refused = repair::lock(directory.path()).unwrap_err().to_string();
+        assert!(refused.contains("stop it first"), "{refused}");
+    });
+    repair::lock(directory.path()).unwrap();
+}
+
+fn copy_of(store: &TestStore) -> tempfile::TempDir {
+    let copy = tempfile::tempdir().unwrap();
+    let from = store.directory.path().join(".");
+    let copied = std::process::Command::new("cp")
+        .arg("-r")
+        .arg(from)
+        .arg(copy.path())
+        .status();
+    assert!(copied.unwrap().success());
+    copy
+}
+
+fn compare(one: &Path, other: &Path) -> Compared {
+    let [one, other] = [one, other].map(|root| Store::find(root, &[]).unwrap());
+    diff::compare([&one, &other], ShardId::ZERO, SEGMENT_SIZE, &mut |_, _| {}).unwrap()
+}
+
+#[test]
+fn replicas_are_the_same_up_to_the_first_record_that_differs() {
+    let store = TestStore::new();
+    let copy = copy_of(&store);
+    let same = compare(store.directory.path(), copy.path());
+    assert_eq!((same.difference, same.same_to), (None, same.ends[0]));
+    assert!(same.segments.len() > 2, "{:?}", same.segments);
+
+    // A replica that has fewer old segments and is behind: no difference.
+    run(async {
+        let shard = open(store.directory.path()).await;
+        send(&shard, "Orders", 0, b"not copied yet").await;
+        shard.close().await.unwrap();
+    });
+    fs::remove_file(copy.path().join("shard-00/commitlog/00000000000000000000")).unwrap();
+    let behind = compare(store.directory.path(), copy.path());
+    assert_eq!((behind.difference, behind.from), (None, SEGMENT_SIZE));
+    assert!(behind.ends[0] > behind.ends[1]);
+
+    // Other messages from some place on: each is sound for itself.
+    let other = copy_of(&store);
+    for (root, body) in [(store.directory.path(), b"one"), (other.path(), b"two")] {
+        run(async {
+            let shard = open(root).await;
+            send(&shard, "Orders", 0, body).await;
+            shard.close().await.unwrap();
+        });
+    }
+    let parted = compare(store.directory.path(), other.path());
+    let (position, pieces) = parted.difference.unwrap();
+    assert_eq!(position, behind.ends[0]);
+    assert!(
+        matches!(pieces, [Some(Piece::Message(_)), Some(Piece::Message(_))]),
+        "{pieces:?}"
+    );
+
+    // One byte in one replica.
+    store.flip_in_log(store.messages[100].start + 150);
+    let rot = compare(store.directory.path(), other.path());
+    let (position, pieces) = rot.difference.unwrap();
+    assert_eq!(position, store.messages[100].start);
+    assert!(
+        matches!(pieces, [Some(Piece::Damage(..)), Some(Piece::Message(_))]),
+        "{pieces:?}"
+    );
 }

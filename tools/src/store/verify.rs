@@ -9,25 +9,22 @@
 //! A broker may be running: it only adds to what was there at 1., and what retention deletes meanwhile is left out.
 //! Memory: one window of the log, and some bytes for each queue.
 
-use super::files::{Error, StoreFiles, read_at, read_if_there};
+mod queues;
+
+use super::entry_sums::EntrySums;
+use super::files::{Error, StoreFiles, read_if_there};
 use super::findings::{Counts, Finding, Part};
 use super::intervals::Intervals;
 use super::key_pages;
+use super::quarantine::Quarantine;
 use super::walk::{Batch, DamagedRange, LogWalk, Step};
-use engine::inspect::{
-    Checkpoint, KIND_DELETE_TOPIC, Manifest, Metadata, PAGE_SIZE, Page, PageRun, RecordKind, RunContent,
-    decode_directory, page_is_blank,
-};
-use engine::{Entry, in_consume_queue, tag_hash_of};
+use engine::inspect::{Checkpoint, KIND_DELETE_TOPIC, Manifest, Metadata, RecordKind};
+use engine::{in_consume_queue, tag_hash_of};
 use protocol::message::record::RecordView;
 use protocol::model::ShardId;
 use protocol::model::names::SCHEDULE_TOPIC;
 use std::collections::BTreeMap;
-use std::fs::File;
 use std::path::{Path, PathBuf};
-
-/// Pages read at once.
-const PAGES_AT_ONCE: u32 = 256;
 
 /// What is told while it goes on.
 pub trait Watcher {
@@ -65,6 +62,24 @@ struct QueueSeen {
     next: Option<i64>,
     /// Queue offsets of messages that must be in pages.
     in_pages: Intervals,
+    /// The entries that its messages ask for.
+    sums: EntrySums,
+}
+
+/// The newest checkpoint of a shard that can be read.
+///
+/// # Errors
+/// A file is there and cannot be read.
+pub fn checkpoint_of(files: &StoreFiles, shard: ShardId) -> Result<Option<Checkpoint>, Error> {
+    for name in ["checkpoint", "checkpoint.previous"] {
+        let bytes = read_if_there(&files.shard_dir(shard).join(name))?;
+        let found = bytes.and_then(|bytes| Checkpoint::decode(&bytes).ok());
+        let is_ours = |found: &Checkpoint| found.store_id == files.description.store_id && found.shard == shard.get();
+        if let Some(found) = found.filter(is_ours) {
+            return Ok(Some(found));
+        }
+    }
+    Ok(None)
 }
 
 type Queues<T> = BTreeMap<String, BTreeMap<u32, T>>;
@@ -85,6 +100,7 @@ pub fn verify_shard(files: &StoreFiles, shard: ShardId, watcher: &mut dyn Watche
         seen: BTreeMap::new(),
         damage: Vec::new(),
         rebuilt_from: 0,
+        quarantine: Quarantine::read(files.root())?,
     };
     let checkpoint = verify.checkpoints()?;
     let manifest = verify.manifest()?;
@@ -112,6 +128,8 @@ struct Verify<'a> {
     damage: Vec<DamagedRange>,
     /// Messages below must have their entries in pages.
     rebuilt_from: u64,
+    /// Damage that a repair has given up already.
+    quarantine: Quarantine,
 }
 
 impl Verify<'_> {
@@ -185,7 +203,15 @@ impl Verify<'_> {
             match walk.step()? {
                 Step::Batch(batch) => self.batch(walk, &batch)?,
                 Step::Damage(range) => {
-                    self.found(Part::Log, Some((range.from, range.to)), range.reason.clone())?;
+                    let (from, to) = (range.from, range.to);
+                    if self
+                        .quarantine
+                        .holds(self.shard.get(), (from, to), || walk.crc_of_range(from, to))
+                    {
+                        self.counts.quarantined += 1;
+                    } else {
+                        self.found(Part::Log, Some((from, to)), range.reason.clone())?;
+                    }
                     self.damage.push(range);
                     // Which messages were in it nobody knows.
                     let queues = self.seen.values_mut().flat_map(BTreeMap::values_mut);
@@ -229,6 +255,8 @@ impl Verify<'_> {
         if position < rebuilt_from {
             queue.in_pages.add(offset, offset.saturating_add(1));
         }
+        let size = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
+        queue.sums.add(offset, position, size, tag_hash_for_sum(&record));
         match expected {
             Some(expected) if expected != offset => {
                 let reason = format!(
@@ -260,183 +288,21 @@ impl Verify<'_> {
     }
 }
 
+/// Entries of delayed messages hold the time of delivery instead, which the record does not tell.
+fn tag_hash_for_sum(record: &RecordView<'_>) -> i64 {
+    if record.topic == SCHEDULE_TOPIC {
+        0
+    } else {
+        tag_hash_of(record)
+    }
+}
+
 fn queue_mut<'a, T: Default>(queues: &'a mut Queues<T>, topic: &str, queue_id: u32) -> &'a mut T {
     if !queues.contains_key(topic) {
         queues.insert(topic.to_owned(), BTreeMap::new());
     }
-    queues.entry(topic.to_owned()).or_default().entry(queue_id).or_default()
-}
-
-/// The consume queues.
-impl Verify<'_> {
-    fn consume_queues(&mut self, manifest: &Manifest, walk: &mut LogWalk) -> Result<(), Stopped> {
-        let mut in_pages: Queues<Intervals> = BTreeMap::new();
-        for &first_page in &manifest.files {
-            self.directory(manifest, first_page)?;
-            self.pages(manifest, first_page, walk, &mut in_pages)?;
-        }
-        for (topic, queues) in std::mem::take(&mut self.seen) {
-            for (queue_id, queue) in queues {
-                let nothing = Intervals::default();
-                let there = in_pages.get(&topic).and_then(|queues| queues.get(&queue_id));
-                for (from, to) in queue.in_pages.without(there.unwrap_or(&nothing)) {
-                    let reason = format!(
-                        "queue {queue_id} of topic {topic} lacks the entries {from} to {}",
-                        to - 1
-                    );
-                    self.found(Part::ConsumeQueue, None, reason)?;
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn directory(&mut self, manifest: &Manifest, first_page: u32) -> Result<(), Stopped> {
-        let path = self.queue_dir().join(format!("{first_page:020}.dir"));
-        let is_full = first_page.saturating_add(manifest.file_pages) <= manifest.durable_end;
-        match read_if_there(&path)? {
-            Some(bytes) if is_full => match decode_directory(&bytes, self.shard.get(), first_page) {
-                Ok(_runs) => Ok(()),
-                Err(reason) => self.found_in_file(Part::ConsumeQueue, &path, reason),
-            },
-            _ => Ok(()),
-        }
-    }
-
-    fn pages(
-        &mut self,
-        manifest: &Manifest,
-        first_page: u32,
-        walk: &mut LogWalk,
-        in_pages: &mut Queues<Intervals>,
-    ) -> Result<(), Stopped> {
-        let path = self.queue_dir().join(format!("{first_page:020}"));
-        let file = match File::open(&path) {
-            Ok(file) => file,
-            Err(error) => return self.found_unless_replaced(manifest, &path, &error.to_string()),
-        };
-        let end = first_page.saturating_add(manifest.file_pages).min(manifest.durable_end);
-        let (mut next, mut chunk) = (first_page, Vec::new());
-        while next < end {
-            let count = PAGES_AT_ONCE.min(end - next);
-            let at = u64::from(next - first_page) * PAGE_SIZE as u64;
-            if let Err(error) = read_at(&file, at, count as usize * PAGE_SIZE, &mut chunk) {
-                self.found_in_file(
-                    Part::ConsumeQueue,
-                    &path,
-                    &format!("page {next} cannot be read: {error}"),
-                )?;
-                chunk.clear();
-            }
-            for number in next..next + count {
-                let start = (number - next) as usize * PAGE_SIZE;
-                let page = chunk
-                    .get(start..(start + PAGE_SIZE).min(chunk.len()))
-                    .unwrap_or_default();
-                match Page::check(page, number, self.shard.get()) {
-                    Ok(_) if page_is_blank(page) => {}
-                    Ok(page) => self.page(number, page, walk, in_pages)?,
-                    Err(reason) => {
-                        let reason = format!("page {number} is damaged: {reason}");
-                        self.found_in_file(Part::ConsumeQueue, &path, &reason)?;
-                    }
-                }
-            }
-            next += count;
-        }
-        Ok(())
-    }
-
-    /// A broker that is running may have deleted the file, and says so in a newer manifest.
-    fn found_unless_replaced(&mut self, manifest: &Manifest, path: &Path, reason: &str) -> Result<(), Stopped> {
-        let now = read_if_there(&self.queue_dir().join(Manifest::NAME))?;
-        match now.and_then(|bytes| Manifest::decode(&bytes).ok()) {
-            Some(now) if now.files != manifest.files => Ok(()),
-            _ => self.found_in_file(Part::ConsumeQueue, path, reason),
-        }
-    }
-
-    fn page(
-        &mut self,
-        number: u32,
-        page: Page<'_>,
-        walk: &mut LogWalk,
-        in_pages: &mut Queues<Intervals>,
-    ) -> Result<(), Stopped> {
-        self.counts.pages += 1;
-        for run in page.runs() {
-            match &run.content {
-                RunContent::Deleted { .. } => {
-                    in_pages.remove(run.topic);
-                }
-                RunContent::Floor { .. } => {}
-                RunContent::Entries(entries) => {
-                    let end = run.queue_offset.saturating_add_unsigned(entries.len() as u64);
-                    queue_mut(in_pages, run.topic, run.queue_id).add(run.queue_offset, end);
-                    for (offset, entry) in (run.queue_offset..).zip(entries) {
-                        self.entry(number, &run, (offset, entry), walk)?;
-                    }
-                }
-            }
-        }
-        Ok(())
-    }
-
-    fn entry(
-        &mut self,
-        page: u32,
-        run: &PageRun<'_>,
-        (offset, entry): (i64, &Entry),
-        walk: &mut LogWalk,
-    ) -> Result<(), Stopped> {
-        let position = entry.position;
-        let is_damaged = |range: &DamagedRange| (range.from..range.to).contains(&position);
-        if position < self.counts.min || self.damage.iter().any(is_damaged) {
-            return Ok(());
-        }
-        self.counts.entries += 1;
-        let size = usize::try_from(entry.record_size).unwrap_or(usize::MAX);
-        let agrees = if position >= self.counts.end {
-            Err("the log ends before".to_owned())
-        } else if size > engine::inspect::RECORD_SIZE_MAX {
-            Err(format!("no record has {size} bytes"))
-        } else {
-            let found = walk.record_at(position, size);
-            found.and_then(|(kind, bytes)| agree(kind, bytes, run, offset, entry))
-        };
-        let Err(reason) = agrees else { return Ok(()) };
-        if walk.is_deleted(position)? {
-            return Ok(());
-        }
-        let reason = format!(
-            "page {page}, queue {} of topic {}, entry {offset} points to {position}: {reason}",
-            run.queue_id, run.topic
-        );
-        self.found(Part::ConsumeQueue, None, reason)
-    }
-}
-
-/// Whether an entry says of a record what the record is.
-fn agree(kind: RecordKind, bytes: &[u8], run: &PageRun<'_>, offset: i64, entry: &Entry) -> Result<(), String> {
-    if kind != RecordKind::Message {
-        return Err("no message lies there".to_owned());
-    }
-    let record = RecordView::decode(bytes).map_err(|error| error.to_string())?;
-    let (topic, queue_id, queue_offset) = (record.topic, record.queue_id.get(), record.queue_offset.0);
-    if (topic, queue_id, queue_offset) != (run.topic, run.queue_id, offset) {
-        return Err(format!(
-            "the message there is number {queue_offset} of queue {queue_id} of topic {topic}"
-        ));
-    }
-    // Entries of delayed messages hold the time of delivery instead.
-    if topic != SCHEDULE_TOPIC && entry.tag_hash != tag_hash_of(&record) {
-        return Err(format!(
-            "its tag hash is {}, that of the message there {}",
-            entry.tag_hash,
-            tag_hash_of(&record)
-        ));
-    }
-    Ok(())
+    let of_topic = queues.get_mut(topic).expect("it was put in above");
+    of_topic.entry(queue_id).or_default()
 }
 
 /// The key index.

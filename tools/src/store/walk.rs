@@ -9,15 +9,13 @@
 //!    checkpoint or a seal says that the log was durable further than that.
 
 use super::files::{Error, LogFiles};
+use super::quarantine::crc_of_range;
+use super::window::{SECTOR_SIZE, WINDOW_SIZE, Window, last_not_zero};
 use engine::inspect::{Checkpoint, RecordKind, SEAL_SIZE, Seal, kind_and_size, own_offset};
 use protocol::model::{PhysicalOffset, ShardId};
 use std::io;
 use std::time::Duration;
 
-/// Bytes read at once.
-const WINDOW_SIZE: usize = 4 << 20;
-/// The unit in which a disk loses data.
-const SECTOR_SIZE: u64 = 4096;
 /// How long a write that is under way may take to settle, and how often a walk waits for that.
 const SETTLE_TIME: Duration = Duration::from_millis(20);
 const SETTLE_WAITS_MAX: u32 = 50;
@@ -65,11 +63,9 @@ pub struct LogEnd {
 /// A walk over one shard's log.
 #[derive(Debug)]
 pub struct LogWalk {
-    log: LogFiles,
+    window: Window,
     shard: ShardId,
     store_id: u64,
-    window: Vec<u8>,
-    window_position: u64,
     position: u64,
     previous: Option<u32>,
     /// Where the checkpoint says that the log ends, if it was closed in good order.
@@ -87,11 +83,9 @@ impl LogWalk {
     pub fn new(log: LogFiles, shard: ShardId, store_id: u64, checkpoint: Option<&Checkpoint>) -> LogWalk {
         let position = log.min().unwrap_or(0);
         LogWalk {
-            log,
+            window: Window::new(log),
             shard,
             store_id,
-            window: Vec::new(),
-            window_position: 0,
             position,
             previous: None,
             clean_end: checkpoint.filter(|found| found.clean).map(|found| found.end),
@@ -105,6 +99,35 @@ impl LogWalk {
     #[must_use]
     pub fn position(&self) -> u64 {
         self.position
+    }
+
+    /// Position behind the last segment.
+    #[must_use]
+    pub fn about_end(&self) -> u64 {
+        self.window.log.max().unwrap_or(0)
+    }
+
+    /// Leaves out the segments before the one that `position` lies in. Segments begin with a batch.
+    pub fn skip_to_segment_of(&mut self, position: u64) {
+        let base = self.window.log.base_of(position);
+        if base > self.position {
+            (self.position, self.previous) = (base, None);
+        }
+    }
+
+    /// Whether a sound batch has come behind the end that was met.
+    ///
+    /// # Errors
+    /// The directory cannot be listed.
+    pub fn has_more(&mut self) -> Result<bool, Error> {
+        self.window.forget();
+        self.window.log.refresh()?;
+        if !self.window.log.has(self.position) {
+            return Ok(false);
+        }
+        // A shard that is closed while it is followed has written a last batch, not this checkpoint.
+        self.clean_end = None;
+        Ok(self.check_batch(self.position, self.previous).is_ok())
     }
 
     /// The next batch, damage or the end; after the end, the end.
@@ -144,19 +167,19 @@ impl LogWalk {
 
     /// A segment that is not there is damage if one follows, unless retention has taken it while this walk was on its way.
     fn skip_missing_segment(&mut self) -> Result<Option<Step>, Error> {
-        while !self.log.has(self.position) {
-            let was_first = self.log.min().is_none_or(|min| min >= self.position);
-            self.log.refresh()?;
-            if self.log.has(self.position) {
+        while !self.window.log.has(self.position) {
+            let was_first = self.window.log.min().is_none_or(|min| min >= self.position);
+            self.window.log.refresh()?;
+            if self.window.log.has(self.position) {
                 break;
             }
-            let is_first = self.log.min().is_none_or(|min| min > self.position);
-            match self.log.first_from(self.position) {
+            let is_first = self.window.log.min().is_none_or(|min| min > self.position);
+            match self.window.log.first_from(self.position) {
                 Some(next) if is_first || was_first => {
                     (self.position, self.previous) = (next, None);
                 }
                 Some(next) => {
-                    let reason = format!("the segment {:020} is missing", self.log.base_of(self.position));
+                    let reason = format!("the segment {:020} is missing", self.window.log.base_of(self.position));
                     return Ok(Some(self.damage(next, None, reason)));
                 }
                 None if self.position < self.synced => {
@@ -172,8 +195,8 @@ impl LogWalk {
     /// See 2. and 3. at the head of this file.
     fn judge(&mut self, reason: String) -> Result<Step, Error> {
         let from = self.position;
-        self.log.refresh()?;
-        if !self.log.has(from) {
+        self.window.log.refresh()?;
+        if !self.window.log.has(from) {
             return self.step();
         }
         let to = if from < self.synced {
@@ -199,7 +222,7 @@ impl LogWalk {
 
     fn look_again(&mut self, from: u64) -> Option<Batch> {
         loop {
-            self.window.clear();
+            self.window.forget();
             if let Ok(batch) = self.check_batch(from, self.previous) {
                 return Some(batch);
             }
@@ -229,7 +252,7 @@ impl LogWalk {
 
     fn behind(&self, seal: &Seal, position: u64) -> u64 {
         if seal.ends_segment {
-            self.log.end_of(position)
+            self.window.log.end_of(position)
         } else {
             position + SEAL_SIZE as u64
         }
@@ -242,7 +265,7 @@ impl LogWalk {
         loop {
             let (kind, size) = self.record_size(position)?;
             let (shard, store_id) = (self.shard, self.store_id);
-            let record = self.bytes(position, size)?;
+            let record = self.window.bytes(position, size)?;
             if kind == RecordKind::Seal {
                 let seal = seal_at(record, position, shard, store_id)
                     .ok_or_else(|| format!("the seal at {position} is damaged"))?;
@@ -268,8 +291,8 @@ impl LogWalk {
     }
 
     fn record_size(&mut self, position: u64) -> Result<(RecordKind, usize), String> {
-        let segment_end = self.log.end_of(position);
-        let header = self.bytes(position, 8)?;
+        let segment_end = self.window.log.end_of(position);
+        let header = self.window.bytes(position, 8)?;
         let (kind, size) = kind_and_size(header).ok_or_else(|| {
             let hex: String = header.iter().map(|byte| format!("{byte:02x}")).collect();
             format!("no record begins at {position}: size and magic are {hex}")
@@ -294,7 +317,7 @@ impl LogWalk {
         let mut position = batch.seal.start;
         while position < batch.seal_position {
             let (kind, size) = self.record_size(position).map_err(gone)?;
-            visit(kind, position, self.bytes(position, size).map_err(gone)?)?;
+            visit(kind, position, self.window.bytes(position, size).map_err(gone)?)?;
             position += size as u64;
         }
         Ok(())
@@ -305,16 +328,17 @@ impl LogWalk {
     /// # Errors
     /// What is there instead.
     pub fn record_at(&mut self, position: u64, size: usize) -> Result<(RecordKind, &[u8]), String> {
-        let mut header = Vec::new();
-        let read = self.log.read(position, size.max(8), &mut header);
-        read.map_err(|error| format!("the log cannot be read at {position}: {error}"))?;
-        self.window = header;
-        self.window_position = position;
+        self.window.fill(position, size.max(8))?;
         let (kind, found) = self.record_size(position)?;
         if found != size {
             return Err(format!("the record at {position} has {found} bytes"));
         }
-        Ok((kind, self.bytes(position, size)?))
+        Ok((kind, self.window.bytes(position, size)?))
+    }
+
+    /// CRC-32 of a range, as far as it can be read.
+    pub fn crc_of_range(&mut self, from: u64, to: u64) -> u32 {
+        crc_of_range(&mut self.window, from, to)
     }
 
     /// Whether a position lies below the first segment, as it is now.
@@ -322,10 +346,10 @@ impl LogWalk {
     /// # Errors
     /// The directory cannot be listed.
     pub fn is_deleted(&mut self, position: u64) -> Result<bool, Error> {
-        if !self.log.has(position) {
-            self.log.refresh()?;
+        if !self.window.log.has(position) {
+            self.window.log.refresh()?;
         }
-        Ok(self.log.min().is_none_or(|min| position < min))
+        Ok(self.window.log.min().is_none_or(|min| position < min))
     }
 
     /// Which record of a damaged batch it is, if one can be told.
@@ -335,7 +359,9 @@ impl LogWalk {
             if kind == RecordKind::Seal {
                 break;
             }
-            let Ok(bytes) = self.bytes(position, size) else { break };
+            let Ok(bytes) = self.window.bytes(position, size) else {
+                break;
+            };
             if kind == RecordKind::Message {
                 let record = protocol::message::record::RecordView::decode(bytes);
                 if let Err(error) = record.and_then(|record| record.check_body()) {
@@ -347,76 +373,28 @@ impl LogWalk {
         reason
     }
 
-    /// `size` bytes at `position`.
-    fn bytes(&mut self, position: u64, size: usize) -> Result<&[u8], String> {
-        if !self.in_window(position, size) {
-            self.fill_window(position, size.max(WINDOW_SIZE))?;
-            if !self.in_window(position, size) {
-                return Err(format!("the log's file ends within the record at {position}"));
-            }
-        }
-        let from = usize::try_from(position - self.window_position).unwrap_or(usize::MAX);
-        Ok(self.window.get(from..from.saturating_add(size)).unwrap_or_default())
-    }
-
-    fn in_window(&self, position: u64, size: usize) -> bool {
-        let end = self.window_position + self.window.len() as u64;
-        position >= self.window_position && position.saturating_add(size as u64) <= end
-    }
-
-    fn fill_window(&mut self, position: u64, size: usize) -> Result<(), String> {
-        self.window_position = position;
-        match self.log.read(position, size, &mut self.window) {
-            Ok(()) => Ok(()),
-            // One bad sector fails the whole read; what is before it may be all that is wanted.
-            Err(error) => match self.read_sectors(position, size) {
-                0 => Err(format!("the log cannot be read at {position}: {error}")),
-                _ => Ok(()),
-            },
-        }
-    }
-
-    fn read_sectors(&mut self, position: u64, size: usize) -> usize {
-        let end = position.saturating_add(size as u64).min(self.log.end_of(position));
-        let (mut all, mut sector) = (Vec::new(), Vec::new());
-        let mut at = position;
-        while at < end {
-            let next = (at - at % SECTOR_SIZE + SECTOR_SIZE).min(end);
-            let wanted = usize::try_from(next - at).unwrap_or(0);
-            match self.log.read(at, wanted, &mut sector) {
-                Ok(()) if sector.len() == wanted => all.extend_from_slice(&sector),
-                _ => break,
-            }
-            at = next;
-        }
-        self.window = all;
-        self.window.len()
-    }
-
     /// The first seal of this log from `from` on and before `to` that is sound in itself, with its position; and the position
     /// behind the last byte that is not zero, as far as was looked.
     fn find_seal(&mut self, from: u64, to: u64) -> (Option<(Seal, u64)>, u64) {
         let (mut position, mut last_used) = (from, from);
         loop {
-            if !self.log.has(position) {
-                match self.log.first_from(position) {
+            if !self.window.log.has(position) {
+                match self.window.log.first_from(position) {
                     Some(base) => position = base,
                     None => return (None, last_used),
                 }
             }
-            let segment_end = self.log.end_of(position);
+            let segment_end = self.window.log.end_of(position);
             if position >= to {
                 return (None, last_used);
             }
-            if self.fill_window(position, WINDOW_SIZE).is_err() {
+            if self.window.fill(position, WINDOW_SIZE).is_err() {
                 position = (position - position % SECTOR_SIZE + SECTOR_SIZE).min(segment_end);
                 continue;
             }
-            if let Some(last) = last_not_zero(&self.window) {
-                let used = self
-                    .window
-                    .get(..(last + SEAL_SIZE).min(self.window.len()))
-                    .unwrap_or_default();
+            if let Some(last) = last_not_zero(self.window.content()) {
+                let content = self.window.content();
+                let used = content.get(..(last + SEAL_SIZE).min(content.len())).unwrap_or_default();
                 let is_ours = |seal: &Seal| seal.shard == self.shard && seal.store_id == self.store_id;
                 if let Some(found) = seal_in(used, position, |seal, at| is_ours(seal) && seal.position() == Some(at)) {
                     return (Some(found), last_used);
@@ -426,7 +404,7 @@ impl LogWalk {
                     last_used = position + last as u64 + 1;
                 }
             }
-            let read = self.window.len();
+            let read = self.window.content().len();
             // Windows overlap by less than a seal, so that none is missed between two.
             position = match read {
                 0..SEAL_SIZE => segment_end,
@@ -435,19 +413,6 @@ impl LogWalk {
             };
         }
     }
-}
-
-/// Most of what is searched is space never written to: looked at in large steps.
-fn last_not_zero(bytes: &[u8]) -> Option<usize> {
-    const STEP: usize = 4096;
-    let mut end = bytes.len();
-    while let Some(start) = end.checked_sub(STEP) {
-        if bytes.get(start..end) != Some(&[0_u8; STEP]) {
-            break;
-        }
-        end = start;
-    }
-    bytes.get(..end)?.iter().rposition(|byte| *byte != 0)
 }
 
 fn gone<E: From<Error>>(reason: String) -> E {

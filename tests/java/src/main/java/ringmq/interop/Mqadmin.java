@@ -26,6 +26,7 @@ import org.apache.rocketmq.tools.command.MQAdminStartup;
  * {@code for MS} ends commands that go on for ever after so long; {@code retry N} tries a row again, a second apart, for
  * what the broker shows a little later; {@code want REGEX} must be found in the output, {@code deny REGEX} must not;
  * {@code set NAME REGEX} keeps group 1 of a match for later rows. {@code ${NAME}} stands for a value of {@link #prepare}.
+ * Lines that begin with {@code ours} are for our own mqadmin and left out here; {@code apache} is for this one alone.
  * An exception in the output fails every row, since mqadmin itself exits with 0 then.
  */
 public final class Mqadmin {
@@ -78,6 +79,12 @@ public final class Mqadmin {
                 continue;
             }
             String[] parts = line.strip().split("\\s+", 2);
+            if (parts[0].equals("ours")) {
+                continue;
+            }
+            if (parts[0].equals("apache")) {
+                parts = parts[1].split("\\s+", 2);
+            }
             if (parts[0].equals("case")) {
                 row = new Row();
                 row.name = parts[1];

@@ -1,0 +1,117 @@
+//! Keys and values of ext fields as their bytes lie in the header.
+//!
+//! Requests of the hot path are read by these: a key is compared and a number read as bytes, and text is made (and checked) only
+//! of the few values that are kept as text.
+
+use super::ExtText;
+
+/// What the bytes are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub(crate) enum Form {
+    /// The inside of a JSON string without escapes, or another JSON value; UTF-8, as the scan of the header has found.
+    Json,
+    /// The inside of a JSON string with escapes; UTF-8 too.
+    JsonEscaped,
+    /// Whatever the peer sent; Java reads it as UTF-8.
+    Binary,
+}
+
+/// A key or a value that nobody has read yet.
+#[derive(Debug, Clone, Copy)]
+pub struct RawText<'a> {
+    bytes: &'a [u8],
+    form: Form,
+}
+
+impl<'a> RawText<'a> {
+    #[inline]
+    pub(crate) fn new(bytes: &'a [u8], form: Form) -> Self {
+        RawText { bytes, form }
+    }
+
+    /// The bytes of the text, unless it has escapes.
+    #[inline]
+    pub(crate) fn plain(self) -> Option<&'a [u8]> {
+        (self.form != Form::JsonEscaped).then_some(self.bytes)
+    }
+
+    /// Whether this is the text.
+    #[must_use]
+    #[inline]
+    pub fn is(self, text: &str) -> bool {
+        match self.plain() {
+            Some(bytes) => bytes == text.as_bytes(),
+            None => self.text().into_cow() == text,
+        }
+    }
+
+    /// The text.
+    #[must_use]
+    #[inline]
+    pub fn text(self) -> ExtText<'a> {
+        match (core::str::from_utf8(self.bytes), self.form) {
+            (Ok(text), Form::Json | Form::Binary) => ExtText::Plain(text),
+            (Ok(text), Form::JsonEscaped) => ExtText::Escaped(text),
+            (Err(_), Form::Binary) => ExtText::Repaired(String::from_utf8_lossy(self.bytes).into_owned()),
+            // The scan has passed the whole header as UTF-8.
+            (Err(_), Form::Json | Form::JsonEscaped) => ExtText::Plain(""),
+        }
+    }
+
+    /// The number, if it is written as nearly all are: at most 18 digits, perhaps behind a minus. Of anything else the text has to
+    /// be read.
+    #[must_use]
+    #[inline]
+    pub fn short_number(self) -> Option<i64> {
+        let (negative, digits) = match self.bytes {
+            [b'-', digits @ ..] => (true, digits),
+            digits => (false, digits),
+        };
+        if digits.is_empty() || digits.len() > 18 {
+            return None;
+        }
+        let mut value = 0_i64;
+        for digit in digits {
+            let digit = digit.wrapping_sub(b'0');
+            if digit > 9 {
+                return None;
+            }
+            value = value * 10 + i64::from(digit);
+        }
+        Some(if negative { -value } else { value })
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn short_numbers_are_those_that_java_reads_alike() {
+        let number = |text: &str| RawText::new(text.as_bytes(), Form::Json).short_number();
+        for (text, value) in [
+            ("0", 0),
+            ("-1", -1),
+            ("007", 7),
+            ("123456789012345678", 123_456_789_012_345_678),
+            ("-123456789012345678", -123_456_789_012_345_678),
+        ] {
+            assert_eq!(number(text), Some(value));
+            assert_eq!(text.parse(), Ok(value));
+        }
+        for text in ["", "-", "+1", "1 ", "--1", "1.0", "٣", "1234567890123456789"] {
+            assert_eq!(number(text), None, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn text_is_what_its_form_says() {
+        let text = |bytes, form| RawText::new(bytes, form).text().into_cow().into_owned();
+        assert_eq!(text(br"a\n", Form::JsonEscaped), "a\n");
+        assert_eq!(text(br"a\n", Form::Json), "a\\n");
+        assert_eq!(text(b"a\xff", Form::Binary), "a\u{fffd}");
+        let escaped = RawText::new(br"\u0062", Form::JsonEscaped);
+        assert!(escaped.is("b") && !escaped.is(r"\u0062") && escaped.plain().is_none());
+        assert!(RawText::new(b"b", Form::Binary).is("b"));
+    }
+}
