@@ -13,7 +13,7 @@ use crate::handlers::pull;
 use crate::registration;
 use crate::replicas::Replicas;
 use crate::replication::agree::Comparison;
-use crate::replication::{self, follower, leader};
+use crate::replication::{self, apache, follower, leader};
 use crate::settings::Settings;
 use crate::shard::CoreShard;
 use crate::shard_metadata;
@@ -87,12 +87,35 @@ pub struct Broker {
     ready: Notify,
     /// Whether any shard's log holds anything.
     has_history: AtomicBool,
+    origin: Origin,
+}
+
+/// Where a broker's messages come from.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Origin {
+    /// From clients: it is a master.
+    Clients,
+    /// From the log of its master.
+    Master,
+    /// From an Apache master, whose place it is to take.
+    ApacheMaster,
 }
 
 impl Broker {
     /// A broker on a store that has been prepared, to run on `cores` cores.
     #[must_use]
     pub fn new(settings: Settings, layout: StoreLayout, cores: usize) -> Arc<Broker> {
+        let origin = if settings.is_slave() {
+            Origin::Master
+        } else {
+            Origin::Clients
+        };
+        Broker::with_origin(settings, layout, cores, origin)
+    }
+
+    /// The same, of a slave whose master may be Apache's.
+    #[must_use]
+    pub fn with_origin(settings: Settings, layout: StoreLayout, cores: usize, origin: Origin) -> Arc<Broker> {
         let map = ShardMap::new(layout.shards(), cores);
         Arc::new(Broker {
             settings: Arc::new(settings),
@@ -107,6 +130,7 @@ impl Broker {
             again: AtomicBool::new(false),
             ready: Notify::new(),
             has_history: AtomicBool::new(false),
+            origin,
         })
     }
 
@@ -178,12 +202,25 @@ impl Broker {
     /// A slave copies its master; a master lets slaves in, delivers what is due, and keeps what its consumers say.
     fn start_role(self: Arc<Self>, core: &Rc<Core>) -> Result<(), StartError> {
         let store = self.layout.identity();
-        if self.settings.is_slave() {
-            for shard in core.own_shards() {
-                let (core, shard, this) = (Rc::clone(core), Rc::clone(shard), Arc::clone(&self));
-                runtime::spawn(follower::follow(core, shard, store.store_id, this));
+        match self.origin {
+            Origin::Master => {
+                for shard in core.own_shards() {
+                    let (core, shard, this) = (Rc::clone(core), Rc::clone(shard), Arc::clone(&self));
+                    runtime::spawn(follower::follow(core, shard, store.store_id, this));
+                }
+                return Ok(());
             }
-            return Ok(());
+            Origin::ApacheMaster => {
+                for shard in core.own_shards() {
+                    runtime::spawn(Rc::clone(shard).keep_consumer_offsets());
+                }
+                if let Some(control) = core.control() {
+                    runtime::spawn(apache::copy::follow(Rc::clone(core)));
+                    runtime::spawn(apache::tables::keep(Rc::clone(core), Rc::clone(control)));
+                }
+                return Ok(());
+            }
+            Origin::Clients => {}
         }
         let config = &self.settings.config;
         let listener = bind(&config.bind_address, config.ha_listen_port)?;
@@ -217,13 +254,15 @@ impl Broker {
             if recovered.end > 0 || !recovered.metadata.is_empty() {
                 self.has_history.store(true, Ordering::Release);
             }
-            if self.settings.is_slave() {
-                shard.engine.follow();
+            match self.origin {
+                Origin::Clients => {}
+                Origin::Master => shard.engine.follow(),
+                Origin::ApacheMaster => shard.engine.set_importing(true),
             }
             for damage in &recovered.damage {
                 tracing::error!(shard = id.get(), from = %damage.from, to = %damage.to, reason = damage.reason, "the store is damaged");
             }
-            if self.settings.is_slave() {
+            if self.origin == Origin::Master {
                 shard_metadata::take_told_offsets(&self.settings, &shard).await;
             }
             let first = opened.set(Rc::downgrade(&shard));
@@ -258,13 +297,15 @@ impl Broker {
     async fn where_to_cut(&self, shard: &Shard) -> Option<LogPosition> {
         let config = &self.settings.config;
         let away = self.master_away.load(Ordering::Acquire);
-        if !self.settings.is_slave() || away || shard.log_end() == LogPosition::default() {
+        if self.origin != Origin::Master || away || shard.log_end() == LogPosition::default() {
             return None;
         }
         let ask = async {
             let rpc = RpcClient::new(Connections::new(self.limits()), Rc::new(NoRequests));
             let found = replication::find(&self.settings, &rpc).await;
-            let master = found.inspect_err(|_unknown| self.master_away.store(true, Ordering::Release))?;
+            let master = found
+                .inspect_err(|_unknown| self.master_away.store(true, Ordering::Release))?
+                .ha;
             let comparison = Comparison {
                 master: &master,
                 store_id: self.layout.identity().store_id,

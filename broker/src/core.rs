@@ -144,6 +144,8 @@ pub struct Core {
     pub unique_ids: RefCell<UniqueIdMaker>,
     /// On a slave: where its master's HA port is, as far as it is known.
     master: RefCell<Option<String>>,
+    /// On core 0 of a slave: where its master's broker port is.
+    master_broker: RefCell<Option<String>>,
 }
 
 impl Core {
@@ -174,6 +176,7 @@ impl Core {
             incoming: RefCell::default(),
             unique_ids: RefCell::new(unique_ids),
             master: RefCell::default(),
+            master_broker: RefCell::default(),
         })
     }
 
@@ -203,6 +206,17 @@ impl Core {
     /// The name servers have said where the master is.
     pub fn set_master_ha_address(&self, address: String) {
         *self.master.borrow_mut() = Some(address);
+    }
+
+    /// On core 0 of a slave: where its master's broker port is, as the name servers said last.
+    #[must_use]
+    pub fn master_broker_address(&self) -> Option<String> {
+        self.master_broker.borrow().clone()
+    }
+
+    /// The name servers have said where the master's broker port is.
+    pub fn set_master_broker_address(&self, address: String) {
+        *self.master_broker.borrow_mut() = Some(address);
     }
 
     /// A shard that this core drives.

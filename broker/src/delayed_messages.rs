@@ -90,12 +90,8 @@ pub fn delay(settings: &Settings, message: &mut OwnedMessage, level: i32) {
 /// the time at which it is due.
 #[must_use]
 pub fn tag_hash_of(settings: &Settings, record: &RecordView<'_>) -> i64 {
-    if record.topic != topics::SCHEDULE_TOPIC {
-        return engine::tag_hash_of(record);
-    }
-    let level = record.queue_id.to_wire().saturating_add(1);
-    let delay_ms = i64::try_from(settings.delay_levels.delay(level).as_millis()).unwrap_or(i64::MAX);
-    record.store_timestamp.saturating_add(delay_ms)
+    let due_ms = settings.delay_levels.due_ms(record);
+    due_ms.unwrap_or_else(|| engine::tag_hash_of(record))
 }
 
 /// Level, next queue offset to deliver and end of the queue, of every level whose queue is on this core.
@@ -113,6 +109,24 @@ pub fn figures(core: &Core) -> Vec<(i32, i64, i64)> {
         figures.push((level, progress, shard.engine.bounds(queue).1.0));
     }
     figures
+}
+
+/// Another broker has delivered so far, level by level: those messages are not delivered here again. Levels only move forward, and no further
+/// than the messages that are here.
+pub async fn advance_everywhere(core: &Core, levels: BTreeMap<i32, i64>) {
+    let advance = move |core: Rc<Core>| {
+        let levels = levels.clone();
+        async move {
+            for (level, delivered, end) in figures(&core) {
+                let told = levels.get(&level).copied().unwrap_or(0).min(end);
+                let home = core.map.home(topics::SCHEDULE_TOPIC, queue_of(level));
+                if let Some(shard) = core.shard(home).filter(|_shard| told > delivered) {
+                    save(shard, level, QueueOffset(told));
+                }
+            }
+        }
+    };
+    core.ask_all(advance).await;
 }
 
 /// Starts the delivery of every level whose queue is at home in one of this core's shards.

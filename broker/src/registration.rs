@@ -193,6 +193,9 @@ impl Registration {
 
     /// Tells every core where the master is, when that is news.
     fn note_master(&self, answer: RegisterBrokerResponse) {
+        if let Some(address) = answer.master_addr.filter(|address| !address.is_empty()) {
+            self.core.set_master_broker_address(address);
+        }
         let Some(address) = answer.ha_server_addr.filter(|address| !address.is_empty()) else {
             return;
         };
@@ -295,10 +298,23 @@ async fn register_once(
 ///
 /// # Errors
 /// What the name server says.
-pub async fn ask_for_master(settings: &Settings, rpc: &RpcClient, address: &str) -> Result<Option<String>, String> {
+pub async fn ask_for_master(settings: &Settings, rpc: &RpcClient, address: &str) -> Result<Option<Master>, String> {
     let body = Bytes::from(RegisterBrokerBody::default().encode(settings.config.compressed_register));
     let answer = register_once(settings, rpc, address, body).await?;
-    Ok(answer.ha_server_addr.filter(|address| !address.is_empty()))
+    let ha = answer.ha_server_addr.filter(|address| !address.is_empty());
+    Ok(ha.map(|ha| Master {
+        ha,
+        broker: answer.master_addr.filter(|address| !address.is_empty()),
+    }))
+}
+
+/// Where a name server says that the master of a slave is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Master {
+    /// Its HA port.
+    pub ha: String,
+    /// Its broker's port.
+    pub broker: Option<String>,
 }
 
 /// How long name servers are to wait for a sign of life: not less than four registrations, so that a late one does no harm. With

@@ -7,8 +7,11 @@
 //!
 //! Metadata travels in the same logs. A slave whose log begins later than its master's first segment, since that is gone, gets what the
 //! older ones said as records of its own before the first batch.
+//!
+//! The master may also be Apache's: see [`apache`].
 
 pub mod agree;
+pub mod apache;
 pub mod follower;
 pub mod followers;
 mod join;
@@ -16,4 +19,4 @@ pub mod leader;
 pub mod slave_waits;
 mod wire;
 
-pub use join::{configured, find, join};
+pub use join::{Original, configured, find, join};

@@ -5,6 +5,7 @@ use crate::incoming::AddedProperties;
 use crate::replicas::{PERM_READ, PERM_WRITE};
 use crate::replication::slave_waits::SlaveRule;
 use crate::replies::SendReplyFields;
+use protocol::message::delay_levels::DelayLevels;
 use std::net::SocketAddr;
 use std::time::Duration;
 
@@ -112,85 +113,4 @@ fn slave_rule(config: &BrokerConfig) -> Option<SlaveRule> {
             .then_some(config.min_in_sync_replicas),
         gap: config.ha_max_gap_not_in_sync,
     })
-}
-
-/// The delay levels: level 1 is the first.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub struct DelayLevels(Vec<Duration>);
-
-impl DelayLevels {
-    /// Reads messageDelayLevel: `1s 5s 10s 30s 1m … 2h`.
-    ///
-    /// # Errors
-    /// Names the part that is no number with one of the units s, m, h, d.
-    pub fn parse(text: &str) -> Result<DelayLevels, String> {
-        let levels: Result<Vec<Duration>, String> = text.split_whitespace().map(parse_level).collect();
-        let levels = levels?;
-        if levels.is_empty() {
-            Err("there is no level in it".to_owned())
-        } else {
-            Ok(DelayLevels(levels))
-        }
-    }
-
-    /// How many there are.
-    #[must_use]
-    pub fn count(&self) -> i32 {
-        i32::try_from(self.0.len()).unwrap_or(i32::MAX)
-    }
-
-    /// A level that exists: one above the highest means the highest.
-    #[must_use]
-    pub fn clamp(&self, level: i32) -> i32 {
-        level.clamp(1, self.count())
-    }
-
-    /// How long messages of a level are delayed.
-    #[must_use]
-    pub fn delay(&self, level: i32) -> Duration {
-        let index = usize::try_from(self.clamp(level) - 1).unwrap_or(0);
-        self.0.get(index).copied().unwrap_or_default()
-    }
-}
-
-fn parse_level(text: &str) -> Result<Duration, String> {
-    let wrong = || format!("{text:?} is no delay; write a number and one of s, m, h, d, as in 30s");
-    let (unit_at, unit) = text.char_indices().last().ok_or_else(wrong)?;
-    let number: u64 = text
-        .get(..unit_at)
-        .and_then(|digits| digits.parse().ok())
-        .ok_or_else(wrong)?;
-    let seconds = match unit {
-        's' => 1,
-        'm' => 60,
-        'h' => 3600,
-        'd' => 86_400,
-        _ => return Err(wrong()),
-    };
-    number.checked_mul(seconds).map(Duration::from_secs).ok_or_else(wrong)
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn rocketmqs_default_levels_are_read() {
-        let levels = DelayLevels::parse("1s 5s 10s 30s 1m 2m 3m 4m 5m 6m 7m 8m 9m 10m 20m 30m 1h 2h").unwrap();
-        assert_eq!(levels.count(), 18);
-        assert_eq!(levels.delay(1), Duration::from_secs(1));
-        assert_eq!(levels.delay(18), Duration::from_secs(7200));
-        assert_eq!(
-            levels.delay(99),
-            levels.delay(18),
-            "a level above the highest means the highest"
-        );
-    }
-
-    #[test]
-    fn a_level_that_is_no_delay_is_named() {
-        assert!(DelayLevels::parse("1s 5x").unwrap_err().contains("5x"));
-        assert!(DelayLevels::parse("").is_err());
-        assert!(DelayLevels::parse("ä").is_err());
-    }
 }

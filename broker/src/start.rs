@@ -1,16 +1,18 @@
 //! From a checked configuration to a broker that runs, and to its end.
 
-use crate::broker::Broker;
+use crate::broker::{Broker, Origin};
 use crate::config::{BrokerConfig, Finding, Machine};
 use crate::core::CONTROL_CORE;
 use crate::plan;
 use crate::program::{self, START_FAILED, Task};
-use crate::replication;
+use crate::replication::{self, Original, apache};
 use crate::settings::Settings;
+use engine::{StoreLayout, StoreOptions};
 use runtime::core::CoreOptions;
 use std::ffi::OsString;
 use std::future::Future;
-use std::io::Write as _;
+use std::io::{self, Write as _};
+use std::path::Path;
 use std::process::ExitCode;
 use std::sync::Arc;
 
@@ -50,6 +52,41 @@ fn serve(config: BrokerConfig, findings: &[Finding]) -> Result<(), String> {
     })
 }
 
+/// Opens the store of a broker or makes it. A new slave waits for its master first, and learns what it is to copy.
+///
+/// # Errors
+/// A store that is in use, of another format, or in a directory that cannot be used.
+pub async fn open_store(settings: &Settings, store: &mut StoreOptions) -> Result<(StoreLayout, Origin), String> {
+    let root = store.root.clone();
+    let cannot = |error: io::Error| format!("{}: {error}", root.display());
+    let is_new = !runtime::file::exists(&store.root.join("store.json")).await;
+    if settings.is_slave() && is_new {
+        match replication::join(settings).await? {
+            // It will have the shards, the segments and the name of its master's.
+            Original::Store(identity) => store.copy_of = Some(identity),
+            Original::Apache => apache::mark(&root).await.map_err(cannot)?,
+        }
+    }
+    let layout = engine::prepare_store(store).await.map_err(|error| error.to_string())?;
+    let origin = origin_of(settings, &root).await.map_err(cannot)?;
+    Ok((layout, origin))
+}
+
+/// Where the messages of a broker come from. A master that was a slave of Apache's until now takes over.
+async fn origin_of(settings: &Settings, root: &Path) -> io::Result<Origin> {
+    if settings.is_slave() {
+        return Ok(if apache::is_marked(root).await {
+            Origin::ApacheMaster
+        } else {
+            Origin::Master
+        });
+    }
+    if apache::take_over(root).await? {
+        tracing::info!("this broker takes over from the Apache master that it was a slave of");
+    }
+    Ok(Origin::Clients)
+}
+
 /// A broker whose store is locked and whose cores do not run yet.
 #[derive(Debug)]
 pub struct Prepared {
@@ -67,21 +104,13 @@ pub fn prepare(config: BrokerConfig) -> Result<Prepared, String> {
     tracing::info!("{}", cores.io);
     let mut store = plan::store_options(&config, cores.cores);
     let settings = Settings::new(config.clone())?;
-    let prepare = async {
-        let is_new = !runtime::file::exists(&store.root.join("store.json")).await;
-        if settings.is_slave() && is_new {
-            // It will have the shards, the segments and the name of its master's.
-            store.copy_of = Some(replication::join(&settings).await?);
-        }
-        engine::prepare_store(&store).await.map_err(|error| error.to_string())
-    };
-    let layout = runtime::core::run_here(&cores.io, prepare)
+    let (layout, origin) = runtime::core::run_here(&cores.io, open_store(&settings, &mut store))
         .map_err(|error| format!("cannot make an event loop: {error}"))??;
     let (shards, each) = (u64::from(layout.shards().get()), store.memory_max());
     tracing::info!("{}", plan::memory_line(shards, each));
     Ok(Prepared {
         config,
-        broker: Broker::new(settings, layout, cores.cores),
+        broker: Broker::with_origin(settings, layout, cores.cores, origin),
         cores,
     })
 }

@@ -9,7 +9,9 @@ use protocol::model::{PhysicalOffset, QueueOffset};
 
 impl Inner {
     pub(crate) fn append(&self, message: &NewMessage<'_>) -> Result<Appended, AppendError> {
-        let appended = encoded_size(message)
+        let appended = self
+            .check_own_messages()
+            .and_then(|()| encoded_size(message))
             .and_then(|size| self.make_room(size))
             .and_then(|()| self.place(message, runtime::wall_clock_ms()));
         self.count_and_wake(appended.is_err());
@@ -23,6 +25,7 @@ impl Inner {
     }
 
     fn place_all(&self, messages: &[NewMessage<'_>]) -> Result<Vec<Appended>, AppendError> {
+        self.check_own_messages()?;
         let mut size = 0_usize;
         for message in messages {
             size = size.saturating_add(encoded_size(message)?);
@@ -53,6 +56,12 @@ impl Inner {
 
     pub(crate) fn delete_queues(&self, topic: &str) -> Result<BatchId, AppendError> {
         let batch = self.append_meta(KIND_DELETE_TOPIC, topic.as_bytes())?;
+        self.begin_offsets_again(topic);
+        Ok(batch)
+    }
+
+    /// The queues of a topic that is deleted begin at offset 0 again.
+    pub(crate) fn begin_offsets_again(&self, topic: &str) {
         let mut slots: Vec<QueueSlot> = Vec::new();
         self.queues.for_each(|slot, name, _queue_id, _bounds| {
             if **name == *topic {
@@ -62,11 +71,19 @@ impl Inner {
         for slot in slots {
             self.set_next_offset(slot, 0);
         }
-        Ok(batch)
+    }
+
+    /// A log that takes another broker's messages gives out no queue offsets.
+    fn check_own_messages(&self) -> Result<(), AppendError> {
+        if self.imports.get() {
+            Err(AppendError::Follows)
+        } else {
+            Ok(())
+        }
     }
 
     /// Sees to it that records of `size` bytes can be placed one behind the other, in one batch.
-    fn make_room(&self, size: usize) -> Result<(), AppendError> {
+    pub(crate) fn make_room(&self, size: usize) -> Result<(), AppendError> {
         if self.closing.get() {
             return Err(AppendError::Closing);
         }
@@ -151,7 +168,7 @@ impl Inner {
         }
     }
 
-    fn set_next_offset(&self, queue: QueueSlot, next: i64) {
+    pub(crate) fn set_next_offset(&self, queue: QueueSlot, next: i64) {
         let mut offsets = self.next_offsets.borrow_mut();
         let index = queue.index();
         if index >= offsets.len() {

@@ -361,6 +361,26 @@ impl ConsumeQueues {
         Ok(())
     }
 
+    /// A queue without entries goes on at `next`, as of `position` of the log, durably with the next checkpoint; not one with entries, or one
+    /// that is further. The metadata record at `position` says so until then.
+    ///
+    /// # Errors
+    /// As [`ConsumeQueues::queue`].
+    pub fn begin_empty(&self, topic: &str, queue_id: u32, next: i64, position: u64) -> Result<(), IndexError> {
+        self.log.check_numbers()?;
+        let slot = self.queue(topic, queue_id)?;
+        let mut state = self.state.borrow_mut();
+        let queue = state.queue_mut(slot);
+        if !queue.is_empty() || next <= queue.max() {
+            return Ok(());
+        }
+        queue.raise_max(next);
+        let mut floors = Floors::new(self.log.shard, position);
+        floors.add(&mut state, slot, &self.log);
+        floors.finish(&mut state, &self.log);
+        Ok(())
+    }
+
     /// Recovery: queues that nothing is known of begin here from now on, since damage may have held their messages.
     pub fn set_first_offset(&self, first_offset: i64) {
         self.state.borrow_mut().first_offset = first_offset;

@@ -39,6 +39,10 @@ pub(crate) const RESERVED_SIZE: usize = 2 * SEAL_SIZE + record::BLANK_SIZE_MIN;
 
 /// Engine's metadata: the queues of a topic, its payload, are deleted as of this record.
 pub(crate) const KIND_DELETE_TOPIC: u16 = 0xff01;
+/// Engine's metadata: what lies below this position of another broker's log, u64, has been imported; see [`crate::imported`].
+pub(crate) const KIND_SOURCE_POSITION: u16 = 0xff02;
+/// Engine's metadata: a queue without messages goes on at an offset. Offset i64, queue id u32, topic.
+pub(crate) const KIND_QUEUE_BEGIN: u16 = 0xff03;
 
 const FORMAT: u8 = 1;
 const FLAG_SEGMENT_END: u16 = 1;

@@ -64,6 +64,21 @@ pub enum Error {
         /// Store of the root directory.
         expected: u64,
     },
+    /// An import into the store has not come to its end.
+    #[error(
+        "{} is being filled by an import that has not come to its end: run the same import again, it goes on where it was; or delete the directory",
+        directory.display()
+    )]
+    UnfinishedImport {
+        /// The directory.
+        directory: PathBuf,
+    },
+    /// There is a store already, and an import makes its own.
+    #[error("{} holds a store already; give the import a directory of its own", directory.display())]
+    NotEmpty {
+        /// The directory.
+        directory: PathBuf,
+    },
     /// The store is no copy of the one that it should be a copy of.
     #[error(
         "{} holds store {found:016x}, and should be a copy of store {expected:016x}: it is another master's, or this master's from before it was \

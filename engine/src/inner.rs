@@ -67,6 +67,12 @@ pub(crate) struct Inner {
     pub(crate) closing: Cell<bool>,
     /// The log takes copies of another's batches, and no appends of its own.
     pub(crate) follows: Cell<bool>,
+    /// Messages come from another broker's log alone, with the queue offsets that they have there.
+    pub(crate) imports: Cell<bool>,
+    /// How far that log has been imported, as committed.
+    pub(crate) source_position: Cell<Option<u64>>,
+    /// The same, counting what is appended and not committed.
+    pub(crate) imported_to: Cell<Option<u64>>,
     pub(crate) wakes: Wakes,
     pub(crate) counters: Counters,
     pub(crate) tasks: RefCell<Vec<JoinHandle<()>>>,
@@ -234,6 +240,9 @@ impl Inner {
         self.positions.confirmed.set(batch.end);
         self.confirmed_crc.set(batch.crc);
         self.committed_batch.set(batch.id.0);
+        if batch.source_position.is_some() {
+            self.source_position.set(batch.source_position);
+        }
         self.note_boundary(batch.start, batch.previous_crc);
         let took = batch.opened.elapsed();
         self.counters
@@ -256,6 +265,10 @@ impl Inner {
     }
 
     fn index(&self, batch: &Batch) -> Result<(), crate::IndexError> {
+        for (begin, position) in &batch.begins {
+            self.queues
+                .begin_empty(&begin.topic, begin.queue_id, begin.queue_offset, *position)?;
+        }
         let mut deletions = batch.deletions.iter();
         let mut deletion = deletions.next();
         for (at, arrival) in batch.arrivals.iter().enumerate() {
@@ -280,7 +293,7 @@ impl Inner {
         match self.queues.append(arrival.queue, arrival.queue_offset.0, entry) {
             // Messages before it went with the other log's older segments, or with damage there.
             Err(crate::IndexError::NotNext { expected, .. })
-                if self.follows.get() && arrival.queue_offset.0 > expected =>
+                if (self.follows.get() || self.imports.get()) && arrival.queue_offset.0 > expected =>
             {
                 self.queues
                     .append_after_gap(arrival.queue, arrival.queue_offset.0, entry)

@@ -11,6 +11,7 @@ pub mod consume_queue;
 mod control_record;
 mod cut;
 mod error;
+mod imported;
 mod index_file;
 mod inner;
 pub mod inspect;
@@ -44,6 +45,7 @@ mod writer;
 pub use consume_queue::{Entry, QueueSlot};
 pub use cut::{CutLog, cut_log};
 pub use error::{AppendError, Error, FenceReason, ReadError};
+pub use imported::{ImportError, Imported};
 pub use index_file::IndexError;
 pub use message::{
     Appended, Arrival, BatchId, Commit, Hooks, META_KIND_MAX, MetaRecord, NewMessage, in_consume_queue, tag_hash_of,
@@ -54,4 +56,4 @@ pub use recovery::{Damage, Recovered};
 pub use replica::{CopyError, LogPosition};
 pub use shard::Shard;
 pub use stats::ShardStats;
-pub use store::{StoreLayout, prepare_store};
+pub use store::{StoreLayout, finish_import, prepare_store};

@@ -106,6 +106,8 @@ pub struct StoreOptions {
     pub shards: u8,
     /// Bytes of a segment of a new store (RocketMQ's mappedFileSizeCommitLog).
     pub segment_size: u64,
+    /// The store is being filled with another broker's messages: until that is done nothing else may open it. See [`crate::finish_import`].
+    pub importing: bool,
     /// The store that this one is a copy of: a new one is made like it, one that exists must be one already.
     pub copy_of: Option<StoreIdentity>,
     /// What is written from now on is copied from another log: its seals say what was durable there, not here.
@@ -162,6 +164,7 @@ impl StoreOptions {
             commitlog_dir: None,
             shards,
             segment_size: 1 << 30,
+            importing: false,
             copy_of: None,
             copies: false,
             flush: FlushMode::Async,

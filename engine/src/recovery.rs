@@ -17,6 +17,7 @@ use crate::checkpoint::{Checkpoint, CheckpointState, DamagedRange};
 use crate::consume_queue::{ConsumeQueueOptions, ConsumeQueues};
 use crate::control_record::Seal;
 use crate::error::Error;
+use crate::imported;
 use crate::inner::{BOUNDARY_DISTANCE, Inner, Positions};
 use crate::key_index::{KeyIndex, KeyIndexOptions};
 use crate::log_walk::{LogWalk, SoundBatch, Unsound};
@@ -157,6 +158,7 @@ pub(crate) async fn open_shard(
     checkpoint.copies = layout.options().copies;
     checkpoint.boot_id = boot_id;
     checkpoint.metadata.clone_from(&found.metadata);
+    let source_position = imported::take_positions(&mut found.metadata);
     checkpoint.snapshot_position = end.end;
     checkpoint.start = end.start;
     checkpoint.start_crc = end.start_crc;
@@ -175,6 +177,8 @@ pub(crate) async fn open_shard(
     let log_writer = LogWriter::open(&log, layout.is_direct(), end.end).await;
     let log_writer = log_writer.map_err(Error::io("read the last block of the log in", log.directory()))?;
     let inner = make_inner(layout, id, hooks, (log, log_writer), indexes, checkpoint, &end);
+    inner.source_position.set(source_position);
+    inner.imported_to.set(source_position);
     Ok((Rc::new(inner), found))
 }
 
@@ -251,6 +255,9 @@ fn make_inner(
         reserve: Reserve::new(&layout.shard_dir(id)),
         closing: Cell::default(),
         follows: Cell::default(),
+        imports: Cell::default(),
+        source_position: Cell::default(),
+        imported_to: Cell::default(),
         wakes: crate::inner::Wakes::default(),
         counters: crate::inner::Counters::default(),
         tasks: RefCell::default(),

@@ -8,8 +8,11 @@
 //! A follower's batches go through the same writer as a master's, and are indexed at their commit.
 
 use crate::checkpoint::DamagedRange;
-use crate::control_record::{KIND_DELETE_TOPIC, Kind, Meta, SEAL_SIZE, Seal, kind_and_size, own_offset};
+use crate::control_record::{
+    KIND_DELETE_TOPIC, KIND_QUEUE_BEGIN, Kind, Meta, SEAL_SIZE, Seal, kind_and_size, own_offset,
+};
 use crate::error::{AppendError, FenceReason, ReadError};
+use crate::imported::QueueBegin;
 use crate::inner::Inner;
 use crate::message::{Arrival, BatchId, META_KIND_MAX, MetaRecord, in_consume_queue, index_keys};
 use crate::shard::Shard;
@@ -371,6 +374,8 @@ impl Inner {
             arrivals: Vec::new(),
             deletions: Vec::new(),
             metadata: Vec::new(),
+            source_position: None,
+            begins: Vec::new(),
             opened: Instant::now(),
             bytes: Bytes::new(),
         };
@@ -541,6 +546,9 @@ fn note_copied_metadata(position: u64, bytes: &[u8], batch: &mut Batch) {
     if meta.kind == KIND_DELETE_TOPIC {
         let topic = String::from_utf8_lossy(meta.payload).into_owned();
         batch.deletions.push((batch.arrivals.len(), position, topic));
+    } else if meta.kind == KIND_QUEUE_BEGIN {
+        let begin = QueueBegin::decode(meta.payload);
+        batch.begins.extend(begin.map(|begin| (begin, position)));
     } else if meta.kind <= META_KIND_MAX {
         batch.metadata.push(MetaRecord {
             kind: meta.kind,

@@ -4,7 +4,10 @@
 //! seal when the writer takes it, when the block is full, or when its segment is. A batch never spans two segments: behind
 //! each record [`RESERVED_SIZE`] bytes stay free, so that the segment can always be ended by a seal that says so.
 
-use crate::control_record::{KIND_DELETE_TOPIC, Meta, RESERVED_SIZE, SEAL_SIZE, Seal};
+use crate::control_record::{
+    KIND_DELETE_TOPIC, KIND_QUEUE_BEGIN, KIND_SOURCE_POSITION, Meta, RESERVED_SIZE, SEAL_SIZE, Seal,
+};
+use crate::imported::{self, QueueBegin};
 use crate::message::{Appended, Arrival, BatchId, MetaRecord, NewMessage};
 use crate::replica::LogPosition;
 use bytes::{Bytes, BytesMut};
@@ -38,6 +41,10 @@ pub(crate) struct Batch {
     pub(crate) deletions: Vec<(usize, u64, String)>,
     /// Metadata of the broker's that came with a copied batch: it has not heard of it yet.
     pub(crate) metadata: Vec<MetaRecord>,
+    /// How far another broker's log has been imported with it.
+    pub(crate) source_position: Option<u64>,
+    /// Queues without messages that go on elsewhere from this position on, before any of `arrivals`.
+    pub(crate) begins: Vec<(QueueBegin, u64)>,
     /// When its first record came.
     pub(crate) opened: Instant,
 }
@@ -74,6 +81,8 @@ struct OpenBatch {
     records: u32,
     arrivals: Vec<Arrival>,
     deletions: Vec<(usize, u64, String)>,
+    source_position: Option<u64>,
+    begins: Vec<(QueueBegin, u64)>,
 }
 
 impl OpenBatch {
@@ -85,6 +94,8 @@ impl OpenBatch {
             records: 0,
             arrivals,
             deletions: Vec::new(),
+            source_position: None,
+            begins: Vec::new(),
         }
     }
 }
@@ -210,7 +221,33 @@ impl Staging {
             let topic = String::from_utf8_lossy(payload).into_owned();
             self.open.deletions.push((self.open.arrivals.len(), position, topic));
         }
+        if kind == KIND_SOURCE_POSITION {
+            self.open.source_position = imported::decode_position(payload);
+        }
+        if kind == KIND_QUEUE_BEGIN {
+            let begin = QueueBegin::decode(payload);
+            self.open.begins.extend(begin.map(|begin| (begin, position)));
+        }
         self.open.id
+    }
+
+    /// Puts a record of another log behind all others, with its new place; readers see it by `arrival`, which says how. There must
+    /// be room.
+    pub(crate) fn push_record(
+        &mut self,
+        record: &[u8],
+        arrival: impl FnOnce(PhysicalOffset) -> Option<Arrival>,
+    ) -> u64 {
+        let position = self.end();
+        let physical_offset = PhysicalOffset::new(self.shard, position);
+        let start = self.block.len();
+        self.block.extend_from_slice(record);
+        let at = start + record::PHYSICAL_OFFSET_AT;
+        let place = self.block.get_mut(at..).and_then(<[u8]>::first_chunk_mut::<8>);
+        *place.expect("a record that was read holds its place") = physical_offset.to_wire().to_be_bytes();
+        self.note_record();
+        self.open.arrivals.extend(arrival(physical_offset));
+        position
     }
 
     fn note_record(&mut self) {
@@ -284,6 +321,8 @@ impl Staging {
             arrivals: open.arrivals,
             deletions: open.deletions,
             metadata: Vec::new(),
+            source_position: open.source_position,
+            begins: open.begins,
             opened: open.opened,
         });
     }

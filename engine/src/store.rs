@@ -155,7 +155,9 @@ fn shard_name(shard: ShardId) -> String {
 pub async fn prepare_store(options: &StoreOptions) -> Result<StoreLayout, Error> {
     check_options(options)?;
     let mut locks = vec![lock_directory(&options.root).await?];
-    let description = match read_description(&options.root).await? {
+    let description = read_description(&options.root).await?;
+    check_import(options, description.is_some()).await?;
+    let description = match description {
         Some(description) => {
             // A process that was killed right after it made the store has not made the name durable. Lost after shards are
             // there, it would leave a store that cannot be opened.
@@ -205,6 +207,39 @@ pub async fn prepare_store(options: &StoreOptions) -> Result<StoreLayout, Error>
         direct,
         _locks: locks,
     })))
+}
+
+/// Stands in a store that is being filled with another broker's messages.
+const UNFINISHED: &str = "import-unfinished";
+
+/// Nobody but the import itself opens a store that it has not finished, and it opens no other.
+async fn check_import(options: &StoreOptions, exists: bool) -> Result<(), Error> {
+    let unfinished = options.root.join(UNFINISHED);
+    let directory = options.root.clone();
+    match (options.importing, file::exists(&unfinished).await) {
+        (false, true) => Err(Error::UnfinishedImport { directory }),
+        (true, false) if exists => Err(Error::NotEmpty { directory }),
+        (true, false) => {
+            let marked = file::replace(&unfinished, Vec::new()).await;
+            marked.map_err(Error::io("write", &unfinished))
+        }
+        (false, false) | (true, true) => Ok(()),
+    }
+}
+
+/// The import into a store has come to its end: from now on a broker may open it.
+///
+/// # Errors
+/// The file system's.
+pub async fn finish_import(layout: &StoreLayout) -> Result<(), Error> {
+    let root = &layout.options().root;
+    let unfinished = root.join(UNFINISHED);
+    file::remove(&unfinished)
+        .await
+        .map_err(Error::io("remove", &unfinished))?;
+    file::sync_directory(root)
+        .await
+        .map_err(Error::io("sync the directory", root))
 }
 
 /// Whether the log is written past the page cache: wanted, and possible here.

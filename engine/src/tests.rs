@@ -16,6 +16,7 @@ use std::time::Duration;
 mod crash;
 mod direct;
 mod disk;
+mod imported;
 mod reading;
 mod recycled;
 mod replica;

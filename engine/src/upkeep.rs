@@ -10,6 +10,7 @@
 
 use crate::checkpoint::Checkpoint;
 use crate::error::{AppendError, Error};
+use crate::imported;
 use crate::inner::Inner;
 use crate::options::Retention;
 use crate::planted::{self, Bug};
@@ -266,6 +267,8 @@ impl Inner {
         let mut next = self.checkpoint.last.borrow().clone();
         if self.checkpoint.used.get() {
             next.metadata = (self.hooks.snapshot)();
+            next.metadata
+                .extend(self.source_position.get().map(imported::position_record));
         }
         // Who waited for a commit may be about to note it: what came since the last checkpoint is taken from the log as well.
         next.snapshot_position = if clean {

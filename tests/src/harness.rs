@@ -13,6 +13,7 @@ mod servers;
 mod waits;
 
 pub use admin_table::{Row, Values, judge, read as admin_rows};
+pub use apache::{apache_jars, apache_server};
 pub use clients::{Client, Report, build_maven};
 pub use java_load::{JavaLoad, LoadResult};
 pub use places::{binary, clients_dir, workspace};

@@ -1,15 +1,19 @@
-//! mqstore: reads the files of a store, ours or Apache's, also beside a running broker. Only `repair --apply` writes to one.
+//! mqstore: reads the files of a store, ours or Apache's, also beside a running broker. Only `repair --apply` writes to one;
+//! `import` and `export` make stores of their own.
 
 pub mod cli;
 pub mod diff;
 pub mod dump;
 mod entry_sums;
+pub mod export;
 pub mod extract;
 pub mod files;
 pub mod filter;
 pub mod findings;
+pub mod import;
 mod intervals;
 mod key_pages;
+pub mod moving;
 pub mod open;
 pub mod quarantine;
 mod read_ahead;

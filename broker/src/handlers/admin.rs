@@ -4,6 +4,7 @@ use crate::control::Control;
 use crate::core::Core;
 use crate::error::Error;
 use crate::handlers::{Answer, Outcome};
+use crate::replication::apache::VERSION_KEY;
 use crate::request::Request;
 use crate::settings::Settings;
 use crate::stats::StatName;
@@ -43,6 +44,7 @@ pub async fn runtime_info(core: Rc<Core>, _request: Rc<Request>) -> Outcome {
     put(&mut table, "brokerActive", true);
     put(&mut table, "brokerVersionDesc", Version::CURRENT_NAME);
     put(&mut table, "brokerVersion", Version::CURRENT.0);
+    put(&mut table, VERSION_KEY, env!("CARGO_PKG_VERSION"));
     for pool in ["send", "pull", "litePull", "query", "ack"] {
         // There are no thread pools: a request waits in no queue before it is served.
         put(&mut table, &format!("{pool}ThreadPoolQueueSize"), 0);

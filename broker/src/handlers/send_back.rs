@@ -73,6 +73,12 @@ async fn read_message(core: &Rc<Core>, header: &SendBackRequest) -> Result<Owned
         .map_err(|error| Error::store("reading the message", &error))?;
     let record = record.ok_or_else(|| Error::System(format!("look message by offset failed, {}", header.offset)))?;
     let view = RecordView::decode(&record).map_err(|error| Error::store("reading the message", &error))?;
+    if !is_meant(header.origin_msg_id.as_deref(), &view, place) {
+        return Err(Error::System(format!(
+            "look message by offset failed, {}: another message lies there",
+            header.offset
+        )));
+    }
     let mut message = OwnedMessage::of_record(&view);
     if view.property(names::ORIGIN_MESSAGE_ID).is_none() {
         let id = OffsetMessageId {
@@ -83,6 +89,20 @@ async fn read_message(core: &Rc<Core>, header: &SendBackRequest) -> Result<Owned
         message.set_property(names::ORIGIN_MESSAGE_ID, &id);
     }
     Ok(message)
+}
+
+/// Whether a consumer means this record: it names it by its unique id, or by the place. One that pulled a message from the broker whose place this
+/// one has taken names a place in the log of that broker, where another message may lie here; refused, Java's client sends its own to the
+/// retry topic itself.
+fn is_meant(origin_msg_id: Option<&str>, view: &RecordView<'_>, place: PhysicalOffset) -> bool {
+    let Some(id) = origin_msg_id.filter(|id| !id.is_empty()) else {
+        return true;
+    };
+    let names_place = OffsetMessageId::decode(id).map(|decoded| decoded.physical_offset == place);
+    match view.property(names::UNIQ_KEY) {
+        Some(unique) => id == unique || names_place == Ok(true),
+        None => names_place != Ok(false),
+    }
 }
 
 async fn to_retry_topic(
@@ -130,4 +150,50 @@ pub async fn dead_letter(core: &Rc<Core>, group: &str, mut message: OwnedMessage
     message.queue_id = QueueId::ZERO;
     core.ensure_topic(&message.topic, 1).await?;
     Ok(message)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use bytes::BytesMut;
+    use protocol::message::record::RecordFields;
+    use protocol::model::QueueOffset;
+
+    fn is_meant_by(id: Option<&str>, properties: &str) -> bool {
+        let place = PhysicalOffset::from_wire(0x70).expect("it is positive");
+        let fields = RecordFields {
+            queue_id: QueueId::ZERO,
+            flag: 0,
+            queue_offset: QueueOffset(0),
+            physical_offset: place,
+            sys_flag: 0,
+            born_timestamp: 0,
+            born_host: "10.0.0.1:1".parse().unwrap(),
+            store_timestamp: 0,
+            store_host: "10.0.0.2:2".parse().unwrap(),
+            reconsume_times: 0,
+            prepared_transaction_offset: 0,
+            body: b"",
+            topic: "t",
+            properties,
+        };
+        let mut out = BytesMut::new();
+        fields.encode(&mut out).unwrap();
+        is_meant(id, &RecordView::decode(&out).unwrap(), place)
+    }
+
+    #[test]
+    fn a_message_is_given_back_by_its_unique_id_or_its_place_and_not_for_another() {
+        let unique = "UNIQ_KEY\u{1}0A000001000118B4AAC20000000000AA\u{2}";
+        let here = "0A000003000000090000000000000070";
+        let elsewhere = "0A000003000000090000000000000071";
+        for id in [None, Some(""), Some("0A000001000118B4AAC20000000000AA"), Some(here)] {
+            assert!(is_meant_by(id, unique), "{id:?}");
+        }
+        for id in ["0A000001000118B4AAC20000000000AB", elsewhere, "key"] {
+            assert!(!is_meant_by(Some(id), unique), "{id}");
+        }
+        assert!(is_meant_by(Some(here), "") && is_meant_by(Some("key"), ""));
+        assert!(!is_meant_by(Some(elsewhere), ""));
+    }
 }

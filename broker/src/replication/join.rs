@@ -2,6 +2,7 @@
 
 use crate::config::BrokerConfig;
 use crate::registration;
+use crate::replication::apache;
 use crate::replication::wire::{Answer, Hello, Line, Purpose, Verdict};
 use crate::settings::Settings;
 use engine::{LogPosition, StoreIdentity};
@@ -16,11 +17,20 @@ const CONNECT_LIMIT: Duration = Duration::from_secs(5);
 /// Pause before the next try.
 const PAUSE: Duration = Duration::from_millis(500);
 
-/// Waits for the master, and says which store a new slave is to copy.
+/// What a new slave is to copy.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Original {
+    /// The log of a RingMQ master.
+    Store(StoreIdentity),
+    /// The messages of an Apache master.
+    Apache,
+}
+
+/// Waits for the master, and says what a new slave is to copy.
 ///
 /// # Errors
 /// A configuration without any way to a master.
-pub async fn join(settings: &Settings) -> Result<StoreIdentity, String> {
+pub async fn join(settings: &Settings) -> Result<Original, String> {
     let config = &settings.config;
     if config.ha_master_address.is_none() && config.name_servers().is_empty() {
         return Err("brokerRole=SLAVE has no way to its master; fix: set namesrvAddr, or haMasterAddress".to_owned());
@@ -28,12 +38,8 @@ pub async fn join(settings: &Settings) -> Result<StoreIdentity, String> {
     let rpc = RpcClient::new(Connections::new(Limits::default()), Rc::new(NoRequests));
     let mut said = String::new();
     loop {
-        let found = match find(settings, &rpc).await {
-            Ok(address) => describe(&address).await.map_err(|error| error.to_string()),
-            Err(problem) => Err(problem),
-        };
-        match found {
-            Ok(identity) => return Ok(identity),
+        match original(settings, &rpc).await {
+            Ok(original) => return Ok(original),
             // Told once, not at every try.
             Err(problem) if problem != said => {
                 tracing::warn!("waiting for the master of {}: {problem}", config.broker_name);
@@ -45,23 +51,57 @@ pub async fn join(settings: &Settings) -> Result<StoreIdentity, String> {
     }
 }
 
-/// Where the master's HA port is, by the configuration or by what name servers say now.
+async fn original(settings: &Settings, rpc: &RpcClient) -> Result<Original, String> {
+    let found = find(settings, rpc).await?;
+    if let Some(broker) = found.broker
+        && apache::is_apache(rpc, &broker).await?
+    {
+        return Ok(Original::Apache);
+    }
+    let described = describe(&found.ha).await;
+    described.map(Original::Store).map_err(|error| error.to_string())
+}
+
+/// Where a master is.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Found {
+    /// Its HA port.
+    pub ha: String,
+    /// Its broker's port, if a name server has said it.
+    pub broker: Option<String>,
+}
+
+/// Where the master is, by the configuration or by what name servers say now.
 ///
 /// # Errors
 /// Why nobody knows.
-pub async fn find(settings: &Settings, rpc: &RpcClient) -> Result<String, String> {
-    if let Some(address) = configured(&settings.config) {
-        return Ok(address);
+pub async fn find(settings: &Settings, rpc: &RpcClient) -> Result<Found, String> {
+    let configured = configured(&settings.config);
+    if let Some(ha) = &configured
+        && settings.config.name_servers().is_empty()
+    {
+        return Ok(Found {
+            ha: ha.clone(),
+            broker: None,
+        });
     }
     let mut problem = String::new();
     for address in settings.config.name_servers() {
         match registration::ask_for_master(settings, rpc, &address).await {
-            Ok(Some(master)) => return Ok(master),
+            Ok(Some(master)) => {
+                return Ok(Found {
+                    ha: configured.unwrap_or(master.ha),
+                    broker: master.broker,
+                });
+            }
             Ok(None) => problem = format!("name server {address} knows no master of this brokerName"),
             Err(error) => problem = format!("name server {address}: {error}"),
         }
     }
-    Err(problem)
+    match configured {
+        Some(ha) => Ok(Found { ha, broker: None }),
+        None => Err(problem),
+    }
 }
 
 /// haMasterAddress, if it is set.
@@ -87,12 +127,17 @@ async fn describe(address: &str) -> io::Result<StoreIdentity> {
 
 /// A connection to a master's HA port.
 pub(super) async fn connect(address: &str) -> io::Result<Line> {
+    open(address).await.map(Line::new)
+}
+
+/// The connection itself.
+pub(super) async fn open(address: &str) -> io::Result<TcpStream> {
     let connect = async { TcpStream::connect(remoting::address::resolve(address).await?).await };
     let stream = runtime::timeout(CONNECT_LIMIT, connect).await;
     let stream = stream
         .map_err(|_late| io::Error::from(io::ErrorKind::TimedOut))
         .flatten();
-    stream.map(Line::new).map_err(|error| {
+    stream.map_err(|error| {
         io::Error::new(
             error.kind(),
             format!("the master's HA port {address} cannot be reached: {error}"),

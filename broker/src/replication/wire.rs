@@ -416,7 +416,7 @@ async fn take(stream: &TcpStream, arrived: &mut BytesMut, size: usize) -> io::Re
     Ok(arrived.split_to(size))
 }
 
-async fn write_all(stream: &TcpStream, parts: &[&[u8]]) -> io::Result<()> {
+pub(super) async fn write_all(stream: &TcpStream, parts: &[&[u8]]) -> io::Result<()> {
     let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
     let mut rest = &mut slices[..];
     // Empty ones at the front are not taken away by an advance of 0 bytes alone.

@@ -1,23 +1,24 @@
 //! Taking Apache's files over: an operator copies the folder `config` of an Apache broker into the directory of a new store
 //! and starts the broker on it.
 //!
-//! Only a store whose logs are empty takes them: whatever a log says is newer. All files are read before anything of them is
+//! Only a store whose logs are empty takes them, whatever a log says is newer; and one that `mqstore import` has just filled with the messages. All files are read before anything of them is
 //! taken, and one that cannot be read stops the start. The file [`UNFINISHED`] stands in the folder while they are taken, so that a
 //! crash meanwhile is followed by taking them again: nobody is served before that is done.
 //!
-//! Offsets are taken no further than the end of each queue, as Apache does with those of delay levels: the messages they speak of are
-//! not in this store, and a group that stood at 1000 would miss the first thousand that come. So groups begin at the begin of
-//! every queue that they had consumed, whatever they say themselves, and miss none.
+//! Offsets are taken no further than the end of each queue, those of delay levels too. Without the messages that they speak of, a group that stood
+//! at 1000 would miss the first thousand that come: so it begins at the begin of every queue that it had consumed, whatever it says
+//! itself, and misses none.
 
 use super::{CONSUMER_OFFSETS, DELAY_OFFSETS, DelayOffsetsFile, GROUPS, TOPICS, folder};
 use crate::consumer_offsets::{ImportedOffset, OffsetsFile};
 use crate::control::Control;
 use crate::core::Core;
+use crate::delayed_messages;
 use crate::error::Error;
 use crate::meta::Meta;
 use protocol::body::lenient;
 use runtime::file;
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::rc::Rc;
@@ -58,12 +59,22 @@ pub enum ImportError {
     },
 }
 
+/// What counts where a group has an offset already.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Kept {
+    /// The one that is imported.
+    Imported,
+    /// The one that is further.
+    Furthest,
+}
+
 /// What the files hold. A file that is not there holds nothing.
 #[derive(Debug, Default)]
 struct Found {
     topics: Option<String>,
     groups: Option<String>,
     offsets: Vec<ImportedOffset>,
+    delays: BTreeMap<i32, i64>,
     any: bool,
 }
 
@@ -94,9 +105,10 @@ pub async fn into_empty_store(core: &Rc<Core>, control: &Control, empty: bool) -
         .map_err(|error| not_stored(error.to_string()))?;
     let offsets = found.offsets.len();
     let groups_with_offsets: BTreeSet<String> = found.offsets.iter().map(|one| one.consumer_group.clone()).collect();
-    store_offsets(core, found.offsets)
+    store_offsets(core, found.offsets, Kept::Imported)
         .await
         .map_err(|error| not_stored(error.to_string()))?;
+    delayed_messages::advance_everywhere(core, found.delays).await;
     let removed = async {
         file::remove(&unfinished).await?;
         file::sync_directory(&folder).await
@@ -110,7 +122,7 @@ pub async fn into_empty_store(core: &Rc<Core>, control: &Control, empty: bool) -
         groups,
         offsets,
         groups_with_offsets = groups_with_offsets.len(),
-        "the store was empty: tables were taken from files; consumer groups begin at the begin of each queue, as its messages are not here"
+        "tables were taken from files; consumer groups stand no further than the messages that are in this store"
     );
     Ok(())
 }
@@ -124,22 +136,29 @@ async fn read_all(folder: &Path) -> Result<Found, ImportError> {
     found.any = found.topics.is_some() || found.groups.is_some();
     if let Some(text) = read(folder, CONSUMER_OFFSETS).await? {
         found.any = true;
-        let file = OffsetsFile::parse(text.as_bytes()).map_err(|error| bad(folder, CONSUMER_OFFSETS, &error))?;
-        let (offsets, refused) = file.offsets();
-        for key in refused {
-            tracing::warn!(
-                key,
-                "consumerOffset.json names what cannot be a group in a topic; left out"
-            );
-        }
-        found.offsets = offsets;
+        let offsets = readable_offsets(text.as_bytes());
+        found.offsets = offsets.map_err(|error| bad(folder, CONSUMER_OFFSETS, &error))?;
     }
     if let Some(text) = read(folder, DELAY_OFFSETS).await? {
-        // What waited at the levels is not in this store: the levels begin anew, but a broken file is said all the same.
         let file: Result<DelayOffsetsFile, _> = lenient::from_slice(text.as_bytes());
-        file.map_err(|error| bad(folder, DELAY_OFFSETS, &error))?;
+        found.delays = file.map_err(|error| bad(folder, DELAY_OFFSETS, &error))?.offset_table;
     }
     Ok(found)
+}
+
+/// The offsets of a consumerOffset.json, without those that cannot be.
+///
+/// # Errors
+/// A text that is no such file.
+pub fn readable_offsets(text: &[u8]) -> Result<Vec<ImportedOffset>, Error> {
+    let (offsets, refused) = OffsetsFile::parse(text)?.offsets();
+    for key in refused {
+        tracing::warn!(
+            key,
+            "consumerOffset.json names what cannot be a group in a topic; left out"
+        );
+    }
+    Ok(offsets)
 }
 
 async fn read(folder: &Path, name: &str) -> Result<Option<String>, ImportError> {
@@ -206,7 +225,10 @@ async fn store_tables(core: &Core, control: &Control, changes: &[Meta]) -> Resul
 }
 
 /// Gives every offset to the home shard of its queue.
-async fn store_offsets(core: &Core, offsets: Vec<ImportedOffset>) -> Result<(), Error> {
+///
+/// # Errors
+/// A log that takes no records.
+pub async fn store_offsets(core: &Core, offsets: Vec<ImportedOffset>, kept: Kept) -> Result<(), Error> {
     let mut by_core: Vec<Vec<ImportedOffset>> = (0..core.map.cores()).map(|_core| Vec::new()).collect();
     for offset in offsets {
         let home = core.map.home(&offset.topic, offset.queue_id);
@@ -217,14 +239,14 @@ async fn store_offsets(core: &Core, offsets: Vec<ImportedOffset>) -> Result<(), 
     for (other, own) in by_core.into_iter().enumerate() {
         for some in own.chunks(OFFSETS_AT_ONCE) {
             let some = some.to_vec();
-            let taken = core.ask(other, move |core| async move { take_offsets(&core, &some).await });
+            let taken = core.ask(other, move |core| async move { take_offsets(&core, &some, kept).await });
             taken.await.ok_or_else(Error::stopping)??;
         }
     }
     Ok(())
 }
 
-async fn take_offsets(core: &Core, offsets: &[ImportedOffset]) -> Result<(), Error> {
+async fn take_offsets(core: &Core, offsets: &[ImportedOffset], kept: Kept) -> Result<(), Error> {
     for offset in offsets {
         let ImportedOffset {
             topic,
@@ -236,8 +258,13 @@ async fn take_offsets(core: &Core, offsets: &[ImportedOffset]) -> Result<(), Err
         let shard = core.shard(home).ok_or_else(Error::stopping)?;
         let queue = shard.engine.find_queue(topic, queue_id.get());
         let end = queue.map_or(0, |queue| shard.engine.bounds(queue).1.0);
+        let queue_offset = (*queue_offset).min(end);
         let mut table = shard.consumer_offsets.borrow_mut();
-        table.commit(topic, consumer_group, *queue_id, (*queue_offset).min(end));
+        let there = table.offset(topic, consumer_group, *queue_id);
+        if kept == Kept::Furthest && there.is_some_and(|there| there >= queue_offset) {
+            continue;
+        }
+        table.commit(topic, consumer_group, *queue_id, queue_offset);
     }
     for shard in core.own_shards() {
         shard.save_consumer_offsets().await?;

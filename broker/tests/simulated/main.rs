@@ -5,6 +5,7 @@
     reason = "a test stops where something is not as it should be"
 )]
 
+mod apache_master;
 mod clients;
 mod damage;
 mod disk_full;

@@ -84,6 +84,8 @@ pub(crate) struct World {
     address: Cell<&'static str>,
     /// How the last run of the broker ended, if it has: the text of the error.
     pub(crate) ended: Rc<RefCell<Option<Result<(), String>>>>,
+    /// What the next start of the broker reads.
+    conf: Rc<RefCell<String>>,
     /// There until the end.
     rpc: Option<(Connections, RpcClient)>,
 }
@@ -123,11 +125,8 @@ async fn run_broker(conf: &str, files: &[(&str, &str)]) -> Result<bool, String> 
     }
     let mut store = plan::store_options(&config, 1);
     let settings = Settings::new(config)?;
-    if settings.is_slave() && !file::exists(&store.root.join("store.json")).await {
-        store.copy_of = Some(broker::replication::join(&settings).await?);
-    }
-    let layout = engine::prepare_store(&store).await.map_err(|error| error.to_string())?;
-    let broker = Broker::new(settings, layout, 1);
+    let (layout, origin) = start::open_store(&settings, &mut store).await?;
+    let broker = Broker::with_origin(settings, layout, 1, origin);
     runtime::spawn(start::stop_on_signal(Arc::clone(&broker)));
     Arc::clone(&broker)
         .run_core(0)
@@ -146,11 +145,12 @@ impl World {
         let simulation = Simulation::new(1, options);
         let broker = simulation.node("broker", IpAddr::from([10, 0, 0, 1]));
         let client = simulation.node("client", IpAddr::from([10, 0, 0, 2]));
-        let conf = Rc::new([CONF, lines].concat());
+        let conf = Rc::new(RefCell::new([CONF, lines].concat()));
+        let given = Rc::clone(&conf);
         let ended: Rc<RefCell<Option<Result<(), String>>>> = Rc::default();
         let outcome = Rc::clone(&ended);
         simulation.start(broker, move || {
-            let (conf, outcome) = (Rc::clone(&conf), Rc::clone(&outcome));
+            let (conf, outcome) = (conf.borrow().clone(), Rc::clone(&outcome));
             *outcome.borrow_mut() = None;
             async move {
                 let end = run_broker(&conf, files).await;
@@ -171,6 +171,7 @@ impl World {
             slave_again: Rc::default(),
             address: Cell::new(ADDRESS),
             ended,
+            conf: given,
             rpc: Some(rpc),
         }
     }
@@ -229,6 +230,11 @@ impl World {
 
     pub(crate) fn restart(&self) {
         self.simulation.restart(self.broker);
+    }
+
+    /// The next start has these lines in its configuration.
+    pub(crate) fn configure(&self, lines: &str) {
+        *self.conf.borrow_mut() = [CONF, lines].concat();
     }
 
     pub(crate) fn run_for(&self, seconds: u64) {

@@ -8,8 +8,9 @@ use super::{Indexes, Recovered, known_damage, note};
 use crate::QueueSlot;
 use crate::checkpoint::{Checkpoint, DamagedRange};
 use crate::consume_queue::Fed;
-use crate::control_record::{KIND_DELETE_TOPIC, Kind, Meta};
+use crate::control_record::{KIND_DELETE_TOPIC, KIND_QUEUE_BEGIN, KIND_SOURCE_POSITION, Kind, Meta};
 use crate::error::Error;
+use crate::imported::QueueBegin;
 use crate::log_walk::{LogWalk, SoundBatch, records};
 use crate::message::{Hooks, META_KIND_MAX, MetaRecord, in_consume_queue, index_keys};
 use crate::planted::{self, Bug};
@@ -144,7 +145,7 @@ impl<'a> Feed<'a> {
     async fn batch(&mut self, batch: &SoundBatch, found: &mut Recovered) -> Result<(), Error> {
         for (kind, position, bytes) in records(batch) {
             match kind {
-                Kind::Meta => self.meta(position, &bytes, found),
+                Kind::Meta => self.meta(position, &bytes, found)?,
                 Kind::Message => self.message(position, &bytes, found).await?,
                 Kind::Seal => {}
             }
@@ -152,19 +153,28 @@ impl<'a> Feed<'a> {
         Ok(())
     }
 
-    fn meta(&self, position: u64, bytes: &[u8], found: &mut Recovered) {
-        let Some(meta) = Meta::decode(bytes) else { return };
+    fn meta(&self, position: u64, bytes: &[u8], found: &mut Recovered) -> Result<(), Error> {
+        let Some(meta) = Meta::decode(bytes) else { return Ok(()) };
         if meta.kind == KIND_DELETE_TOPIC && position >= self.indexes.queues_from {
             self.indexes
                 .queues
                 .delete_topic(&String::from_utf8_lossy(meta.payload), position);
         }
-        if meta.kind <= META_KIND_MAX && position >= self.snapshot_position && !planted::is(Bug::NoMetadataReplay) {
+        if meta.kind == KIND_QUEUE_BEGIN
+            && position >= self.indexes.queues_from
+            && let Some(begin) = QueueBegin::decode(meta.payload)
+        {
+            let queues = &self.indexes.queues;
+            queues.begin_empty(&begin.topic, begin.queue_id, begin.queue_offset, position)?;
+        }
+        let is_kept = meta.kind <= META_KIND_MAX || meta.kind == KIND_SOURCE_POSITION;
+        if is_kept && position >= self.snapshot_position && !planted::is(Bug::NoMetadataReplay) {
             found.metadata.push(MetaRecord {
                 kind: meta.kind,
                 payload: meta.payload.to_vec(),
             });
         }
+        Ok(())
     }
 
     async fn message(&mut self, position: u64, bytes: &[u8], found: &mut Recovered) -> Result<(), Error> {

@@ -259,11 +259,8 @@ async fn run_core(core: usize, life: Rc<Life>, state: Rc<ProcessState>, config: 
         if core == 0 {
             let cores = usize::from(config.cores);
             let settings = Settings::new(config)?;
-            if settings.is_slave() && !runtime::file::exists(&store.root.join("store.json")).await {
-                store.copy_of = Some(broker::replication::join(&settings).await?);
-            }
-            let layout = engine::prepare_store(&store).await.map_err(|error| error.to_string())?;
-            let broker = Broker::new(settings, layout, cores);
+            let (layout, origin) = broker::start::open_store(&settings, &mut store).await?;
+            let broker = Broker::with_origin(settings, layout, cores, origin);
             assert!(life.broker.set(broker).is_ok(), "core 0 prepares the store once");
             life.prepared.notify_waiters();
         } else {

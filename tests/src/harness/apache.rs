@@ -8,8 +8,13 @@ pub(super) fn jars() -> Option<PathBuf> {
     std::env::var_os("RINGMQ_TEST_APACHE_LIB").map(PathBuf::from)
 }
 
+/// The folder of jars for tests that have servers of Apache's beside ours.
+pub fn apache_jars() -> Option<PathBuf> {
+    std::env::var_os("RINGMQ_APACHE_LIB").map(PathBuf::from)
+}
+
 /// Apache's name server or broker; takes the arguments of `mqnamesrv` and `mqbroker`.
-pub(super) fn server(jars: &Path, name: &str, home: &Path) -> Command {
+pub fn apache_server(jars: &Path, name: &str, home: &Path) -> Command {
     let class = match name {
         "mqnamesrv" => "org.apache.rocketmq.namesrv.NamesrvStartup",
         "mqbroker" => "org.apache.rocketmq.broker.BrokerStartup",

@@ -92,6 +92,11 @@ impl Client {
         Client::java_program("ringmq.interop.Load", &["--topic", topic])
     }
 
+    /// What a broker holds when it is moved: `write`, `read` or `count`.
+    pub fn moving(mode: &str) -> Client {
+        Client::java_program("ringmq.interop.Moving", &[mode])
+    }
+
     /// Producers and a push consumer with the client's own retries.
     pub fn scene(topic: &str) -> Client {
         Client::java_program("ringmq.interop.Scene", &["--topic", topic])

@@ -212,7 +212,7 @@ impl Separate {
 
 fn server(name: &str, home: &Path) -> Command {
     let mut command = match apache::jars() {
-        Some(jars) => apache::server(&jars, name, home),
+        Some(jars) => apache::apache_server(&jars, name, home),
         None => Command::new(binary(name)),
     };
     command.env_remove("NAMESRV_ADDR");

@@ -11,6 +11,7 @@ use super::diff;
 use super::dump::{Dump, Form};
 use super::extract::extract;
 use super::filter::Filter;
+use super::moving;
 use super::open::Store;
 use super::repair;
 use super::stats::Stats;
@@ -22,7 +23,8 @@ use arguments::{
 };
 use clap::Parser;
 use protocol::model::ShardId;
-use screen::{Screen, progress_bar};
+use screen::Screen;
+pub(super) use screen::progress_bar;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -43,6 +45,8 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
         Command::Extract(arguments) => extract_to(arguments, &mut out),
         Command::Diff(arguments) => compare(arguments, &mut out),
         Command::Repair(arguments) => mend(arguments, &mut out),
+        Command::Import(arguments) => moving::import(arguments, &mut out),
+        Command::Export(arguments) => moving::export(arguments, &mut out),
     };
     let sound = sound.and_then(|sound| {
         out.flush()?;

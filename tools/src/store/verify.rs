@@ -44,6 +44,12 @@ pub enum Stopped {
     /// The store cannot be read.
     #[error(transparent)]
     Store(#[from] Error),
+    /// An import.
+    #[error(transparent)]
+    Import(#[from] super::import::Error),
+    /// An export.
+    #[error(transparent)]
+    Export(#[from] super::export::Error),
     /// The result cannot be told.
     #[error("cannot write the result: {0}")]
     Output(#[from] std::io::Error),

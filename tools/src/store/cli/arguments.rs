@@ -3,12 +3,13 @@
 use crate::output::Format;
 use crate::store::dump::{Form, Kind};
 use crate::store::filter::{self, Filter};
+use crate::store::moving::{ExportArgs, ImportArgs};
 use clap::{Args, Parser, Subcommand};
 use std::ops::Range;
 use std::path::PathBuf;
 
 /// Looks into the files of a store, of RingMQ or of Apache RocketMQ; which of them it is, is found out. Everything but
-/// `repair --apply` opens them for reading only and takes no lock: it works beside a running broker.
+/// `repair --apply`, `import` and `export` opens them for reading only and takes no lock: it works beside a running broker.
 #[derive(Debug, Parser)]
 #[command(name = "mqstore", version, arg_required_else_help = true)]
 #[command(after_help = "Examples:
@@ -95,6 +96,26 @@ range. Everything that is moved or given up is kept in the store, in repair-TIME
 
 Exit codes: 0 nothing to do, or all of it done, 1 there is something to do (--plan) or that cannot be mended, 2 usage.")]
     Repair(RepairArgs),
+    /// Fill a new store with the messages, offsets, topics and groups of an Apache broker that is stopped
+    #[command(after_help = "Examples:
+  mqstore import /data/rocketmq/store /data/ringmq/store
+  mqstore import /data/rocketmq/store /data/ringmq/store --commitlog /disk2/commitlog --shards 8
+
+The Apache store is only read. Messages keep topic, queue, queue offset, keys, times and hosts; offset message ids change, unique
+ids stay. Ended by anything, run it again: it goes on where it was. What is there is compared with what went in, queue by queue.
+The broker takes topics, groups and offsets in at its first start on the new store; before the import is done none starts there.
+
+Exit codes: 0 all is there, 1 not, 2 usage.")]
+    Import(ImportArgs),
+    /// Write the messages, offsets, topics and groups of a store, whose broker is stopped, as a store of Apache RocketMQ
+    #[command(after_help = "Examples:
+  mqstore export /data/ringmq/store /data/rocketmq/store
+
+Writes commitlog files and config/*.json; Apache's broker makes its consume queues and index from them at its first start there.
+After a failure delete the new directory and run it again.
+
+Exit codes: 0 all is there, 1 not, 2 usage.")]
+    Export(ExportArgs),
 }
 
 #[derive(Debug, Args)]

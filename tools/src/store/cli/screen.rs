@@ -17,7 +17,7 @@ pub(super) struct Screen<'a> {
 }
 
 /// A bar on standard error, if that is a terminal.
-pub(super) fn progress_bar(quiet: bool) -> ProgressBar {
+pub(in crate::store) fn progress_bar(quiet: bool) -> ProgressBar {
     if quiet || !io::stderr().is_terminal() {
         return ProgressBar::hidden();
     }
