@@ -158,20 +158,8 @@ pub fn without_property_crc(view: &RecordView<'_>) -> Result<Option<Bytes>, Reco
     }
     let properties = properties::without(view.properties, &[PROPERTY_CRC]);
     let fields = RecordFields {
-        queue_id: view.queue_id,
-        flag: view.flag,
-        queue_offset: view.queue_offset,
-        physical_offset: view.physical_offset,
-        sys_flag: view.sys_flag,
-        born_timestamp: view.born_timestamp,
-        born_host: view.born_host,
-        store_timestamp: view.store_timestamp,
-        store_host: view.store_host,
-        reconsume_times: view.reconsume_times,
-        prepared_transaction_offset: view.prepared_transaction_offset,
-        body: view.body,
-        topic: view.topic,
         properties: &properties,
+        ..view.fields()
     };
     let mut out = BytesMut::new();
     fields.encode(&mut out)?;

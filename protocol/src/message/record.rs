@@ -307,6 +307,29 @@ pub struct RecordView<'a> {
     pub properties: &'a str,
 }
 
+impl<'a> RecordView<'a> {
+    /// Its fields, to write it again, perhaps with some of them changed.
+    #[must_use]
+    pub fn fields(&self) -> RecordFields<'a> {
+        RecordFields {
+            queue_id: self.queue_id,
+            flag: self.flag,
+            queue_offset: self.queue_offset,
+            physical_offset: self.physical_offset,
+            sys_flag: self.sys_flag,
+            born_timestamp: self.born_timestamp,
+            born_host: self.born_host,
+            store_timestamp: self.store_timestamp,
+            store_host: self.store_host,
+            reconsume_times: self.reconsume_times,
+            prepared_transaction_offset: self.prepared_transaction_offset,
+            body: self.body,
+            topic: self.topic,
+            properties: self.properties,
+        }
+    }
+}
+
 /// Reads fields one after the other.
 struct Reader<'a> {
     bytes: &'a [u8],

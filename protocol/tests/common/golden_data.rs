@@ -8,7 +8,7 @@ use protocol::frame::{Frame, Serialize, split_frame};
 use protocol::header::{Header, HeaderError, admin, group, name_server, offset, pull, query, send, topic, transaction};
 use protocol::header_writer::HeaderWriter;
 use protocol::message::id::OffsetMessageId;
-use protocol::message::record::{RecordFields, RecordView};
+use protocol::message::record::RecordView;
 
 pub(crate) const BATCH: &str = include_str!("../../../tests/golden/data/batch.txt");
 pub(crate) const BODIES: &str = include_str!("../../../tests/golden/data/bodies.txt");
@@ -236,24 +236,8 @@ pub(crate) fn bodies() -> impl Iterator<Item = (&'static str, &'static str)> {
 
 /// A record, written again by us.
 pub(crate) fn copy_record(view: &RecordView<'_>) -> Vec<u8> {
-    let fields = RecordFields {
-        queue_id: view.queue_id,
-        flag: view.flag,
-        queue_offset: view.queue_offset,
-        physical_offset: view.physical_offset,
-        sys_flag: view.sys_flag,
-        born_timestamp: view.born_timestamp,
-        born_host: view.born_host,
-        store_timestamp: view.store_timestamp,
-        store_host: view.store_host,
-        reconsume_times: view.reconsume_times,
-        prepared_transaction_offset: view.prepared_transaction_offset,
-        body: view.body,
-        topic: view.topic,
-        properties: view.properties,
-    };
     let mut out = BytesMut::new();
-    fields.encode(&mut out).unwrap();
+    view.fields().encode(&mut out).unwrap();
     out.to_vec()
 }
 

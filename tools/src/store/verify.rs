@@ -82,7 +82,8 @@ pub fn checkpoint_of(files: &StoreFiles, shard: ShardId) -> Result<Option<Checkp
     Ok(None)
 }
 
-type Queues<T> = BTreeMap<String, BTreeMap<u32, T>>;
+/// Something for each queue, by topic and number.
+pub(super) type Queues<T> = BTreeMap<String, BTreeMap<u32, T>>;
 
 /// Looks through one shard.
 ///
@@ -289,7 +290,7 @@ impl Verify<'_> {
 }
 
 /// Entries of delayed messages hold the time of delivery instead, which the record does not tell.
-fn tag_hash_for_sum(record: &RecordView<'_>) -> i64 {
+pub(super) fn tag_hash_for_sum(record: &RecordView<'_>) -> i64 {
     if record.topic == SCHEDULE_TOPIC {
         0
     } else {
@@ -297,7 +298,7 @@ fn tag_hash_for_sum(record: &RecordView<'_>) -> i64 {
     }
 }
 
-fn queue_mut<'a, T: Default>(queues: &'a mut Queues<T>, topic: &str, queue_id: u32) -> &'a mut T {
+pub(super) fn queue_mut<'a, T: Default>(queues: &'a mut Queues<T>, topic: &str, queue_id: u32) -> &'a mut T {
     if !queues.contains_key(topic) {
         queues.insert(topic.to_owned(), BTreeMap::new());
     }

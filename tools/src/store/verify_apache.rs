@@ -16,16 +16,15 @@ mod tests;
 use super::entry_sums::EntrySums;
 use super::findings::{Counts, Finding, Part};
 use super::intervals::Intervals;
-use super::verify::{Stopped, Watcher};
+use super::verify::{Queues, Stopped, Watcher, queue_mut, tag_hash_for_sum};
 use super::walk::{DamagedRange, LogEnd};
 use crate::apache_store::ApacheStore;
 use crate::apache_store::record_walk::{RecordPlace, RecordWalk, Step};
-use engine::{in_consume_queue, tag_hash_of};
+use engine::in_consume_queue;
 use index::IndexCursor;
 use protocol::message::record::RecordView;
 use protocol::message::sys_flag::INNER_BATCH;
 use protocol::model::ShardId;
-use protocol::model::names::SCHEDULE_TOPIC;
 use std::collections::BTreeMap;
 
 /// What a record that has a checksum over all of it ends with (`enabledAppendPropCRC`): the name, then ten digits, the last first.
@@ -42,8 +41,6 @@ struct QueueSeen {
     /// The entries that they ask for.
     sums: EntrySums,
 }
-
-type Queues<T> = BTreeMap<String, BTreeMap<u32, T>>;
 
 /// Looks through a store of Apache's.
 ///
@@ -179,23 +176,6 @@ impl Verify<'_> {
             record.queue_id, record.topic
         ))
     }
-}
-
-/// Entries of delayed messages hold the time of delivery instead, which the record does not tell.
-fn tag_hash_for_sum(record: &RecordView<'_>) -> i64 {
-    if record.topic == SCHEDULE_TOPIC {
-        0
-    } else {
-        tag_hash_of(record)
-    }
-}
-
-fn queue_mut<'a, T: Default>(queues: &'a mut Queues<T>, topic: &str, queue_id: u32) -> &'a mut T {
-    if !queues.contains_key(topic) {
-        queues.insert(topic.to_owned(), BTreeMap::new());
-    }
-    let of_topic = queues.get_mut(topic).expect("it was put in above");
-    of_topic.entry(queue_id).or_default()
 }
 
 /// Checks the checksum over all of a record, if it has one.
