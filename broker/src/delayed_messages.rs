@@ -206,7 +206,7 @@ async fn due_entries(shard: &CoreShard, queue: engine::QueueSlot, next: QueueOff
     ))
 }
 
-/// Stores due messages where they belong; false if it has to be tried again.
+/// Stores due messages where they belong, in the order in which they were delayed; false if it has to be tried again.
 async fn deliver(
     core: &Rc<Core>,
     shard: &Rc<CoreShard>,
@@ -214,59 +214,69 @@ async fn deliver(
     entries: &[Entry],
     next: &Cell<QueueOffset>,
 ) -> bool {
-    let tasks: Vec<_> = entries
+    let reads: Vec<_> = entries
         .iter()
-        .map(|entry| runtime::spawn(deliver_one(Rc::clone(core), Rc::clone(shard), level, *entry)))
+        .map(|entry| runtime::spawn(read(Rc::clone(shard), level, *entry)))
         .collect();
-    let mut delivered = 0;
-    let mut failed = false;
-    for task in tasks {
-        // All are awaited: a message that went through before one that did not is delivered again, so that none is left out.
-        let well = task.await.unwrap_or(false);
-        failed |= !well;
-        if !failed {
-            delivered += 1;
+    // By home core, each with its number among the entries: there they are stored one behind the other.
+    let mut by_home: BTreeMap<usize, (Vec<usize>, Vec<OwnedMessage>)> = BTreeMap::new();
+    for (number, reading) in reads.into_iter().enumerate() {
+        if let Some(message) = reading.await.flatten() {
+            let home = core.map.core_of(core.map.home(&message.topic, message.queue_id));
+            let (numbers, messages) = by_home.entry(home).or_default();
+            numbers.push(number);
+            messages.push(message);
+        }
+    }
+    let stores: Vec<_> = by_home
+        .into_iter()
+        .map(|(home, (numbers, messages))| {
+            let core = Rc::clone(core);
+            runtime::spawn(async move { (numbers, core.store_in_order(home, messages).await) })
+        })
+        .collect();
+    // A message that went through behind one that did not is delivered again, so that none is left out.
+    let mut delivered = entries.len();
+    for stored in stores {
+        let Some((numbers, outcomes)) = stored.await else {
+            return false;
+        };
+        for (number, outcome) in numbers.into_iter().zip(outcomes) {
+            if let Err(error) = outcome {
+                tracing::warn!(level, %error, "a delayed message could not be delivered; trying again");
+                delivered = delivered.min(number);
+            }
         }
     }
     if delivered > 0 {
-        next.set(QueueOffset(next.get().0 + delivered));
+        next.set(QueueOffset(next.get().0.saturating_add_unsigned(delivered as u64)));
         save(shard, level, next.get());
     }
-    !failed
+    delivered == entries.len()
 }
 
-async fn deliver_one(core: Rc<Core>, shard: Rc<CoreShard>, level: i32, entry: Entry) -> bool {
+/// A due message as it is to be stored; `None` if there is none at that place: waiting would not bring it back.
+async fn read(shard: Rc<CoreShard>, level: i32, entry: Entry) -> Option<OwnedMessage> {
     let place = PhysicalOffset::new(shard.id, entry.position);
     let record = match shard.engine.record_at(place).await {
-        Ok(Some(record)) => record,
-        // Deleted by retention, or damaged and reported: waiting would not bring it back.
-        Ok(None) => return true,
+        // Without a record retention has deleted it, or it is damaged and was reported.
+        Ok(record) => record?,
         Err(error) => {
             tracing::error!(level, %place, %error, "a delayed message cannot be read and is left out");
-            return true;
+            return None;
         }
     };
-    let Ok(view) = RecordView::decode(&record) else {
-        return true;
-    };
-    let mut message = OwnedMessage::of_record(&view);
+    let mut message = OwnedMessage::of_record(&RecordView::decode(&record).ok()?);
     let queue_id = message
         .property(names::REAL_QID)
         .and_then(|queue_id| queue_id.parse().ok())
         .and_then(QueueId::new);
     let (Some(topic), Some(queue_id)) = (message.property(names::REAL_TOPIC).map(str::to_owned), queue_id) else {
         tracing::error!(level, %place, "a delayed message does not say where it belongs and is left out");
-        return true;
+        return None;
     };
     (message.topic, message.queue_id) = (topic, queue_id);
-    match core.store(message).await {
-        // It is stored here; slaves that are late get it too.
-        Ok(_stored) => true,
-        Err(error) => {
-            tracing::warn!(level, %place, %error, "a delayed message could not be delivered; trying again");
-            false
-        }
-    }
+    Some(message)
 }
 
 fn save(shard: &CoreShard, level: i32, next: QueueOffset) {

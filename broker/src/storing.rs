@@ -5,6 +5,7 @@
 use crate::core::Core;
 use crate::error::Error;
 use crate::handlers::send::not_appended;
+use crate::shard::CoreShard;
 use bytes::Bytes;
 use engine::{Appended, NewMessage};
 use protocol::message::properties::{self, names};
@@ -82,7 +83,40 @@ impl Core {
         stored.await.unwrap_or_else(|| Err(Error::stopping()))
     }
 
+    /// Stores messages that all have this core's home in the order given, in few group commits, and waits as [`Core::store`] does. What comes
+    /// after one that is refused is refused with it, so that none overtakes another.
+    pub async fn store_in_order(&self, home: usize, messages: Vec<OwnedMessage>) -> Vec<Result<(), Error>> {
+        let count = messages.len();
+        let stored = self.ask(home, move |core| async move {
+            let appended: Vec<_> = {
+                let mut refused = None;
+                let append = |message| match &refused {
+                    None => core
+                        .append_here(message)
+                        .inspect_err(|error| refused = Some(error.to_string())),
+                    Some(cause) => Err(Error::System(format!("the message before it was refused: {cause}"))),
+                };
+                messages.iter().map(append).collect()
+            };
+            let mut outcomes = Vec::with_capacity(appended.len());
+            for (message, appended) in messages.iter().zip(appended) {
+                outcomes.push(match appended {
+                    Ok((shard, appended)) => core.committed(message, &shard, appended).await.map(|_stored| ()),
+                    Err(error) => Err(error),
+                });
+            }
+            outcomes
+        });
+        let outcomes = stored.await;
+        outcomes.unwrap_or_else(|| (0..count).map(|_message| Err(Error::stopping())).collect())
+    }
+
     async fn store_here(self: Rc<Self>, message: &OwnedMessage) -> Result<(Appended, ResponseCode), Error> {
+        let (shard, appended) = self.append_here(message)?;
+        self.committed(message, &shard, appended).await
+    }
+
+    fn append_here(&self, message: &OwnedMessage) -> Result<(Rc<CoreShard>, Appended), Error> {
         let home = self.map.home(&message.topic, message.queue_id);
         let shard = self
             .shard(home)
@@ -119,6 +153,15 @@ impl Core {
                 in_consume_queue: true,
             })
             .map_err(|error| not_appended(&error))?;
+        Ok((Rc::clone(shard), appended))
+    }
+
+    async fn committed(
+        self: &Rc<Self>,
+        message: &OwnedMessage,
+        shard: &CoreShard,
+        appended: Appended,
+    ) -> Result<(Appended, ResponseCode), Error> {
         shard
             .engine
             .committed(appended.batch)
@@ -126,7 +169,7 @@ impl Core {
             .map_err(|error| not_appended(&error))?;
         self.stats.put_accepted(&message.topic, appended.size);
         let end = appended.physical_offset.position() + appended.size as u64;
-        let code = if shard.on_slaves(&self, end).await {
+        let code = if shard.on_slaves(self, end).await {
             ResponseCode::SUCCESS
         } else {
             ResponseCode::FLUSH_SLAVE_TIMEOUT

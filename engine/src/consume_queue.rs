@@ -598,12 +598,25 @@ impl ConsumeQueues {
 
     /// Puts entries of a hole in place: all that were found in the log, sorted by queue offset. Others are ignored. When the
     /// hole is at the begin of the queue and its first entries were not found, they went with the log, and the min offset
-    /// moves up. Elsewhere, what was not found stays missing: readers go on behind it.
+    /// moves up, also over entries behind the hole whose messages went with the log. Elsewhere, what was not found stays missing: readers
+    /// go on behind it.
     ///
     /// # Errors
-    /// [`IndexError::UsedUp`] at 2^32 pages.
-    pub fn fill(&self, hole: &Hole, entries: &[(i64, Entry)]) -> Result<(), IndexError> {
+    /// [`IndexError::UsedUp`] at 2^32 pages; or the file system refuses.
+    pub async fn fill(&self, hole: &Hole, entries: &[(i64, Entry)]) -> Result<(), IndexError> {
         self.log.check_numbers()?;
+        self.put_in_place(hole, entries);
+        let (log_min, min_position) = {
+            let state = self.state.borrow();
+            (state.log_min, state.queue(hole.slot).min_position)
+        };
+        if min_position < log_min {
+            self.raise_min(hole.slot, log_min).await?;
+        }
+        Ok(())
+    }
+
+    fn put_in_place(&self, hole: &Hole, entries: &[(i64, Entry)]) {
         let mut state = self.state.borrow_mut();
         let queue = state.queue(hole.slot);
         let wanted = hole.queue_offsets.start.max(queue.min)..hole.queue_offsets.end.min(queue.tail_first);
@@ -628,7 +641,6 @@ impl ConsumeQueues {
                 });
             queue.raise_min(min, min_position);
         }
-        Ok(())
     }
 
     /// Deletes the queues of a topic as of `position`, in memory: entries of records below it do not come back by feeding.

@@ -229,7 +229,7 @@ impl Inner {
             }
         })
         .await;
-        self.queues.fill(hole, &entries).map_err(ReadError::from)
+        self.queues.fill(hole, &entries).await.map_err(ReadError::from)
     }
 
     /// Visits the records of sound batches between two positions.

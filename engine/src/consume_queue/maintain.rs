@@ -207,7 +207,7 @@ impl ConsumeQueues {
         Ok(())
     }
 
-    async fn raise_min(&self, slot: QueueSlot, log_min: u64) -> Result<(), IndexError> {
+    pub(super) async fn raise_min(&self, slot: QueueSlot, log_min: u64) -> Result<(), IndexError> {
         let (runs, in_tail, generation) = {
             let state = self.state.borrow();
             let queue = state.queue(slot);

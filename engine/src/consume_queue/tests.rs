@@ -227,7 +227,7 @@ async fn read_all(queues: &ConsumeQueues, slot: QueueSlot, model: &Model, holes:
                         _ => None,
                     })
                     .collect();
-                queues.fill(&hole, &found).unwrap();
+                queues.fill(&hole, &found).await.unwrap();
                 next = next.max(queues.bounds(slot).start);
             }
             Err(error) => panic!("{error}"),
@@ -476,6 +476,7 @@ fn feeding_tells_gaps_and_entries_that_differ() {
         assert_eq!((hole.queue_offsets.clone(), hole.positions.clone()), (6..9, 605..900));
         queues
             .fill(&hole, &[(6, entry(605)), (8, entry(800)), (9, entry(1))])
+            .await
             .unwrap();
         out.clear();
         assert_eq!(queues.entries(slot, 8, 9, &mut out).await.unwrap(), 2);
@@ -510,6 +511,34 @@ fn a_deleted_topic_begins_at_zero_and_stays_deleted_after_a_start_from_before() 
         assert_eq!(fed, Fed::NotWanted);
         check(&opened.queues, &model, true).await;
     });
+}
+
+#[test]
+fn a_queue_whose_first_pages_are_gone_begins_where_the_log_has_it() {
+    let steps = [
+        Step::Spread { count: 30 },
+        Step::Append {
+            name: (1, 0),
+            count: 640,
+        },
+        Step::Spread { count: 133 },
+        Step::Spread { count: 123 },
+        Step::Checkpoint { lag: 0 },
+        Step::Append {
+            name: (2, 0),
+            count: 416,
+        },
+        Step::Drop { share: 53 },
+    ];
+    for cut in 0..96 {
+        let directory = tempfile::tempdir().unwrap();
+        on_a_loop(async {
+            let model = run_steps(&steps, directory.path()).await;
+            cut_a_file(directory.path(), cut % 8, cut / 8 * 337).await;
+            let (queues, _) = start(directory.path(), &model).await;
+            check(&queues, &model, true).await;
+        });
+    }
 }
 
 #[test]
