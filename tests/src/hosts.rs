@@ -80,28 +80,20 @@ impl Hosts {
         command
     }
 
-    /// Takes the network away from a host, without a word to anybody.
+    /// Takes the network away from a host, without a word to anybody: its link stays up. (Closing the bridge's port would not do: the
+    /// kernel opens it again when it hears, up to a second late, that the link is up.)
     pub fn cut_off(&self, host: u8) {
-        self.set_port(host, "0");
+        self.set_port(host, &["nomaster"]);
     }
 
     /// Gives it back.
     pub fn reconnect(&self, host: u8) {
-        self.set_port(host, "3");
+        self.set_port(host, &["master", "bridge"]);
     }
 
-    fn set_port(&self, host: u8, state: &str) {
-        let set = ip(&[
-            "-n",
-            &self.switch(),
-            "link",
-            "set",
-            &port(host),
-            "type",
-            "bridge_slave",
-            "state",
-            state,
-        ]);
+    fn set_port(&self, host: u8, how: &[&str]) {
+        let (switch, port) = (self.switch(), port(host));
+        let set = ip(&[&["-n", &switch, "link", "set", &port], how].concat());
         set.unwrap_or_else(|error| panic!("{error}"));
     }
 

@@ -1,4 +1,4 @@
-//! Topics.
+//! Topics: creating, deleting and listing them, their routes, offsets and queues.
 
 use super::Admin;
 use crate::core::NoFields;
