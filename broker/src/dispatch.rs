@@ -7,7 +7,6 @@ use crate::core::{CONTROL_CORE, Core};
 use crate::error::Error;
 use crate::handlers::{self, Answer};
 use crate::request::{Origin, ReplyTo, Request};
-use protocol::ext::ExtText;
 use protocol::frame::Frame;
 use protocol::model::{PhysicalOffset, QueueId};
 use protocol::request_code::RequestCode;
@@ -106,7 +105,7 @@ fn queue_home(
         if key.is(topic_field) {
             topic = Some(value.text().into_cow());
         } else if key.is(queue_field) {
-            queue_id = value.short_number().or_else(|| number(&value.text()));
+            queue_id = value.number::<i64>();
         }
         if topic.is_some() && queue_id.is_some() {
             break;
@@ -128,15 +127,8 @@ fn queue_home(
 
 fn record_home(core: &Core, request: &Request) -> Option<protocol::model::ShardId> {
     let offset = request.frame.ext().get("offset")?;
-    let shard = PhysicalOffset::from_wire(number(&offset)?)?.shard();
+    let shard = PhysicalOffset::from_wire(offset.to_cow().parse().ok()?)?.shard();
     (shard.get() < core.map.shards().get()).then_some(shard)
-}
-
-fn number(value: &ExtText<'_>) -> Option<i64> {
-    match value {
-        ExtText::Plain(text) => text.parse().ok(),
-        other => other.to_cow().parse().ok(),
-    }
 }
 
 /// Runs a request on this core, its home.

@@ -67,7 +67,7 @@ fn read(criterion: &mut Criterion) {
                     if key.is("b") {
                         found += value.text().into_cow().len();
                     } else if key.is("e") {
-                        found += usize::from(value.short_number().is_some());
+                        found += usize::from(value.number::<i64>().is_some());
                         break;
                     }
                 }

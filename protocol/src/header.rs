@@ -149,11 +149,7 @@ fn number<T: core::str::FromStr + TryFrom<i64>>(
     value: RawText<'_>,
     expected: &'static str,
 ) -> Result<T, HeaderError> {
-    let parsed = match value.short_number() {
-        Some(number) => T::try_from(number).ok(),
-        None => value.text().to_cow().parse().ok(),
-    };
-    parsed.ok_or_else(|| unparsable(field, value, expected))
+    value.number().ok_or_else(|| unparsable(field, value, expected))
 }
 
 #[cold]

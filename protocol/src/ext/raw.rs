@@ -3,6 +3,8 @@
 //! Requests of the hot path are read by these: a key is compared and a number read as bytes, and text is made (and checked) only
 //! of the few values that are kept as text.
 
+use core::str::FromStr;
+
 use super::ExtText;
 
 /// What the bytes are.
@@ -58,11 +60,20 @@ impl<'a> RawText<'a> {
         }
     }
 
-    /// The number, if it is written as nearly all are: at most 18 digits, perhaps behind a minus. Of anything else the text has to
-    /// be read.
+    /// The number, read as Java's parsers do; `None` if it is none, or none of this type.
     #[must_use]
     #[inline]
-    pub fn short_number(self) -> Option<i64> {
+    pub fn number<T: FromStr + TryFrom<i64>>(self) -> Option<T> {
+        match self.short_number() {
+            Some(number) => T::try_from(number).ok(),
+            None => self.text().to_cow().parse().ok(),
+        }
+    }
+
+    /// The number, if it is written as nearly all are: at most 18 digits, perhaps behind a minus. Of anything else the text has to
+    /// be read.
+    #[inline]
+    fn short_number(self) -> Option<i64> {
         let (negative, digits) = match self.bytes {
             [b'-', digits @ ..] => (true, digits),
             digits => (false, digits),
