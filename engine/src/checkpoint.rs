@@ -182,13 +182,18 @@ impl Checkpoint {
         write.await.map_err(Error::io("write", path))
     }
 
-    /// The newest checkpoint in `directory` that is sound and of this shard; what is wrong with others goes to `reports`.
+    /// The newest checkpoint in `directory` that is sound and of this shard; what is wrong with others goes to `reports`. The one
+    /// before never says that the log ends: a start has followed it, and the log may have grown since.
+    ///
+    /// A newest one that is not sound is put aside as `checkpoint.damaged`: the next that is written would otherwise take the
+    /// place of the one before with it, and a crash at that moment would leave none.
     pub(crate) async fn read(
         directory: &Path,
         store_id: u64,
         shard: u8,
         reports: &mut Vec<String>,
     ) -> Result<Option<Checkpoint>, Error> {
+        let mut damaged: Option<PathBuf> = None;
         for path in [current(directory), previous(directory)] {
             let bytes = match file::read(&path).await {
                 Ok(bytes) => bytes,
@@ -197,11 +202,20 @@ impl Checkpoint {
                 Err(error) => return Err(Error::io("read", &path)(error)),
             };
             match Checkpoint::decode(&bytes) {
-                Ok(checkpoint) if checkpoint.store_id == store_id && checkpoint.shard == shard => {
+                Ok(mut checkpoint) if checkpoint.store_id == store_id && checkpoint.shard == shard => {
+                    checkpoint.clean &= path == current(directory);
+                    if let Some(damaged) = damaged {
+                        let aside = directory.join("checkpoint.damaged");
+                        let moved = file::rename(&damaged, &aside).await;
+                        moved.map_err(Error::io("rename", &damaged))?;
+                    }
                     return Ok(Some(checkpoint));
                 }
                 Ok(_) => reports.push(format!("{} is of another store or shard; not used", path.display())),
-                Err(reason) => reports.push(format!("{} is damaged ({reason}); not used", path.display())),
+                Err(reason) => {
+                    reports.push(format!("{} is damaged ({reason}); not used", path.display()));
+                    damaged = Some(path);
+                }
             }
         }
         Ok(None)
@@ -292,6 +306,13 @@ mod tests {
                 .unwrap();
             let before = Checkpoint::read(path, 4, 3, &mut reports).await.unwrap().unwrap();
             assert_eq!((before.start, reports.len()), (7, 1), "{reports:?}");
+            checkpoint.write(path).await.unwrap();
+            let kept = file::read(&path.join("checkpoint.previous")).await.unwrap();
+            let kept = Checkpoint::decode(&kept).unwrap();
+            assert_eq!(
+                kept.start, 7,
+                "the damaged one has not taken the place of the sound one"
+            );
             assert!(Checkpoint::read(path, 5, 3, &mut reports).await.unwrap().is_none());
         });
     }

@@ -353,6 +353,41 @@ fn lost_or_damaged_indexes_and_checkpoints_cost_no_message() {
     }
 }
 
+/// The checkpoint of a good end is kept as the one before by the start that follows it, and the log grows on.
+#[test]
+fn a_log_does_not_end_where_the_checkpoint_before_a_damaged_one_says() {
+    let original = tempfile::tempdir().unwrap();
+    run(async {
+        let (shard, _) = open(&options(original.path())).await;
+        for number in 0..100 {
+            send(&shard, "t", 0, format!("body {number}").as_bytes()).await;
+        }
+        shard.close().await.unwrap();
+    });
+    run(async {
+        let (shard, _) = open(&options(original.path())).await;
+        for number in 100..200 {
+            send(&shard, "t", 0, format!("body {number}").as_bytes()).await;
+        }
+        // Killed.
+    });
+    let harms: [fn(&Path); 2] = [
+        |checkpoint| flip(checkpoint, 30),
+        |checkpoint| fs::remove_file(checkpoint).unwrap(),
+    ];
+    for (number, harm) in harms.into_iter().enumerate() {
+        let directory = tempfile::tempdir().unwrap();
+        copy_store(original.path(), directory.path());
+        harm(&directory.path().join("shard-00/checkpoint"));
+        run(async {
+            let (shard, recovered) = open(&options(directory.path())).await;
+            assert!(recovered.damage.is_empty(), "harm {number}: {recovered:?}");
+            assert_eq!(read_all(&shard, "t", 0).await, numbered(200), "harm {number}");
+            assert_eq!(send(&shard, "t", 0, b"x").await.queue_offset.0, 200);
+        });
+    }
+}
+
 #[test]
 fn a_restart_reads_what_came_after_the_checkpoint_not_the_whole_log() {
     let directory = tempfile::tempdir().unwrap();

@@ -1,7 +1,7 @@
 //! Seeds that once failed, with what they found. They are played whenever tests run.
 
 /// Seeds by what each found.
-pub const SEEDS: [(u64, &str); 6] = [
+pub const SEEDS: [(u64, &str); 8] = [
     (
         105,
         "a restarted broker is missing at one name server until it registers again: what its last process sent comes late",
@@ -16,5 +16,10 @@ pub const SEEDS: [(u64, &str); 6] = [
         13990,
         "messages that could not be read: a batch was checked only if the cache held all of its blocks",
     ),
+    (
+        54744,
+        "queue offsets given out twice: behind a damaged checkpoint the one before was found, which said that the log ended there",
+    ),
+    (207_195, "the same"),
     (13994, "the same, with power cuts that asynchronous flush pays for"),
 ];

@@ -75,7 +75,9 @@ pub fn checkpoint_of(files: &StoreFiles, shard: ShardId) -> Result<Option<Checkp
         let bytes = read_if_there(&files.shard_dir(shard).join(name))?;
         let found = bytes.and_then(|bytes| Checkpoint::decode(&bytes).ok());
         let is_ours = |found: &Checkpoint| found.store_id == files.description.store_id && found.shard == shard.get();
-        if let Some(found) = found.filter(is_ours) {
+        if let Some(mut found) = found.filter(is_ours) {
+            // The log may have grown since a start followed the one before.
+            found.clean &= name == "checkpoint";
             return Ok(Some(found));
         }
     }
