@@ -13,6 +13,7 @@ use crate::handlers::pull;
 use crate::registration;
 use crate::replicas::Replicas;
 use crate::replication::agree::Comparison;
+use crate::replication::reclaim::{EndedBadly, reclaim};
 use crate::replication::{self, apache, follower, leader};
 use crate::settings::Settings;
 use crate::shard::CoreShard;
@@ -89,6 +90,9 @@ pub struct Broker {
     has_history: AtomicBool,
     origin: Origin,
 }
+
+/// A core's shards, each at its number, and those of them that did not end in good order.
+type OpenedShards = (Vec<Option<Rc<CoreShard>>>, Vec<EndedBadly>);
 
 /// Where a broker's messages come from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -175,8 +179,14 @@ impl Broker {
         );
         runtime::spawn(run_post(Rc::clone(&core)));
         runtime::spawn(Rc::clone(&core).run_inbox());
-        let shards = self.open_shards(&core).await?;
+        let (shards, ended_badly) = self.open_shards(&core).await?;
         core.set_shards(shards);
+        if self.origin == Origin::Clients {
+            reclaim(&self.settings, self.layout.identity().store_id, &ended_badly).await;
+            if core.own_shards().any(|shard| shard.engine.log_end().position > 0) {
+                self.has_history.store(true, Ordering::Release);
+            }
+        }
         self.opened.done(&core, self.map.cores()).await;
         if let Some(control) = &control {
             // A slave takes everything from its master.
@@ -208,6 +218,7 @@ impl Broker {
                     let (core, shard, this) = (Rc::clone(core), Rc::clone(shard), Arc::clone(&self));
                     runtime::spawn(follower::follow(core, shard, store.store_id, this));
                 }
+                self.serve_log(core);
                 return Ok(());
             }
             Origin::ApacheMaster => {
@@ -232,6 +243,22 @@ impl Broker {
         Ok(())
     }
 
+    /// A slave serves its log to its master, should that come back without the end of its own.
+    fn serve_log(&self, core: &Rc<Core>) {
+        let config = &self.settings.config;
+        match bind(&config.bind_address, config.ha_listen_port) {
+            Ok(listener) => drop(runtime::spawn(leader::serve(
+                Rc::clone(core),
+                listener,
+                self.layout.identity(),
+            ))),
+            // It is a slave all the same.
+            Err(error) => {
+                tracing::warn!(%error, "a master that loses the end of its log cannot have it from this slave")
+            }
+        }
+    }
+
     async fn run_control(&self, core: &Rc<Core>, control: &Rc<Control>) {
         let registration = registration::start(core, control);
         control.start_upkeep(core);
@@ -242,7 +269,8 @@ impl Broker {
     }
 
     /// Opens the shards of a core and takes back what their metadata says.
-    async fn open_shards(&self, core: &Rc<Core>) -> Result<Vec<Option<Rc<CoreShard>>>, StartError> {
+    async fn open_shards(&self, core: &Rc<Core>) -> Result<OpenedShards, StartError> {
+        let mut ended_badly = Vec::new();
         let mut shards: Vec<Option<Rc<CoreShard>>> = self.map.shards().shards().map(|_shard| None).collect();
         for id in self.map.shards_of(core.index) {
             let opened: Rc<OnceCell<Weak<CoreShard>>> = Rc::default();
@@ -267,11 +295,12 @@ impl Broker {
             }
             let first = opened.set(Rc::downgrade(&shard));
             assert!(first.is_ok(), "shard {id} was opened twice");
+            ended_badly.extend(EndedBadly::if_so(&shard, &recovered));
             if let Some(place) = shards.get_mut(id.index()) {
                 *place = Some(shard);
             }
         }
-        Ok(shards)
+        Ok((shards, ended_badly))
     }
 
     /// Opens a shard; that of a slave with an end that its master has lost is cut first.

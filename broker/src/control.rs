@@ -11,6 +11,7 @@ use crate::meta::Meta;
 use crate::producer_groups::ProducerGroups;
 use crate::queue_locks::QueueLocks;
 use crate::replicas::TableUpdate;
+use crate::replication::known_slaves::KnownSlaves;
 use crate::settings::Settings;
 use crate::stats::BrokerStats;
 use crate::subscription_groups::{GroupSettings, SubscriptionGroups, forbidden_update, group_update};
@@ -42,6 +43,8 @@ pub struct Control {
     pub registration_wanted: Notify,
     /// When the broker started, milliseconds since 1970.
     pub started_ms: i64,
+    /// Where the slaves of this master are.
+    pub known_slaves: KnownSlaves,
 }
 
 impl Control {
@@ -60,6 +63,7 @@ impl Control {
             stats: RefCell::new(BrokerStats::new(cluster, now_ms, utc_offset_ms)),
             registration_wanted: Notify::new(),
             started_ms: now_ms,
+            known_slaves: KnownSlaves::new(&settings.config.store_path_root_dir),
         })
     }
 

@@ -15,7 +15,9 @@ pub mod apache;
 pub mod follower;
 pub mod followers;
 mod join;
+pub mod known_slaves;
 pub mod leader;
+pub mod reclaim;
 pub mod slave_waits;
 mod wire;
 

@@ -66,7 +66,12 @@ impl Shard {
         self.0.follows.set(true);
     }
 
-    /// Whether it does so.
+    /// From now on the log takes appends of its own again, behind what was copied. All of that must be committed.
+    pub fn lead(&self) {
+        self.0.follows.set(false);
+    }
+
+    /// Whether the log follows another.
     #[must_use]
     pub fn follows(&self) -> bool {
         self.0.follows.get()

@@ -33,6 +33,7 @@ impl Comparison<'_> {
             store_id: self.store_id,
             end: place,
             broker_id: self.broker_id,
+            ha_port: 0,
         };
         let answer = join::greet(&mut line, &hello).await?;
         match answer.verdict {

@@ -84,6 +84,7 @@ async fn copy(core: &Rc<Core>, shard: &Rc<CoreShard>, store_id: u64, address: &s
         store_id,
         end,
         broker_id,
+        ha_port: core.settings().config.ha_listen_port,
     };
     let answer = super::join::greet(&mut line, &hello).await?;
     match answer.verdict {
@@ -187,7 +188,7 @@ async fn take_all(
 }
 
 /// Gives batches to the shard, as soon as it has room.
-async fn take(shard: &CoreShard, mut batches: Bytes) -> Result<(), CopyError> {
+pub(super) async fn take(shard: &CoreShard, mut batches: Bytes) -> Result<(), CopyError> {
     loop {
         match shard.engine.append_copied(&mut batches) {
             Err(CopyError::Refused(AppendError::Busy { .. } | AppendError::DiskFull { .. })) => {

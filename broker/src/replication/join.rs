@@ -117,6 +117,7 @@ async fn describe(address: &str) -> io::Result<StoreIdentity> {
         store_id: 0,
         end: LogPosition::default(),
         broker_id: 0,
+        ha_port: 0,
     };
     let answer = greet(&mut line, &hello).await?;
     match answer.verdict {

@@ -1,6 +1,7 @@
-//! A master's side: slaves are let in on any core, and served on the core of the shard that they copy.
+//! A master's side: slaves are let in on any core, and served on the core of the shard that they copy. A slave serves its log in the same
+//! way, to a master that comes back without the end of its own (`reclaim`).
 
-use crate::core::Core;
+use crate::core::{CONTROL_CORE, Core};
 use crate::replication::followers::Follower;
 use crate::replication::wire::{Answer, Hello, Line, Part, Purpose, Verdict, Word};
 use crate::shard::CoreShard;
@@ -109,6 +110,10 @@ async fn serve_shard(
         begin,
         remark,
     };
+    // A slave that is let in counts from now on.
+    if verdict == Verdict::Welcome && hello.purpose != Purpose::Compare {
+        note_slave(core, hello, peer).await;
+    }
     line.answer(&answer).await?;
     if hello.purpose == Purpose::Compare {
         return Ok(());
@@ -130,6 +135,24 @@ async fn serve_shard(
     let ended = stream(core, &shard, &mut line, begin.position, metadata, name).await;
     shard.followers.remove(name);
     ended
+}
+
+/// Keeps where the slave serves its log, before anything is answered because the slave has it.
+async fn note_slave(core: &Rc<Core>, hello: &Hello, peer: SocketAddr) {
+    let (broker_id, address) = (hello.broker_id, SocketAddr::new(peer.ip(), hello.ha_port));
+    if hello.ha_port == 0 {
+        return;
+    }
+    let noted = core.ask(CONTROL_CORE, move |core| async move {
+        let control = core.control().cloned();
+        match control {
+            Some(control) => control.known_slaves.note(broker_id, address).await,
+            None => Ok(()),
+        }
+    });
+    if let Some(Err(error)) = noted.await {
+        tracing::warn!(broker_id, %address, %error, "where this slave is could not be kept: after a power cut it is not asked");
+    }
 }
 
 /// From where batches follow, for a slave whose log ends there; or why it cannot follow.
@@ -204,6 +227,8 @@ async fn stream(
     let (mut receiver, sender) = line.split();
     let offsets = OffsetsTaken::default();
     let send = async {
+        // Says at once how far this log is.
+        sender.part(&Part::Alive, shard.engine.committed_position()).await?;
         for record in metadata {
             let part = Part::Metadata {
                 kind: record.kind,

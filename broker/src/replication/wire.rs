@@ -2,10 +2,11 @@
 //! before it, since a batch has its seal.
 //!
 //! ```text
-//! hello, slave to master, 36 bytes
-//!   0 magic "RQha" | 4 version u8 (2) | 5 kind u8 (0: only describe the store; 1: send batches; 2: send all metadata, then batches;
+//! hello, slave to master, 40 bytes
+//!   0 magic "RQha" | 4 version u8 (3) | 5 kind u8 (0: only describe the store; 1: send batches; 2: send all metadata, then batches;
 //!   3: only say whether the master's log is the same before the position) | 6 shard u8 | 7 zero
-//!   8 store id u64 | 16 position u64 | 24 chain u32 | 28 broker id u32 | 32 CRC
+//!   8 store id u64 | 16 position u64 | 24 chain u32 | 28 broker id u32 | 32 the slave's own HA port u16 | 34 zero
+//!   36 CRC
 //! answer, master to slave, 44 bytes and a remark
 //!   0 magic | 4 version u8 | 5 verdict u8 (0: welcome; 1: refused; 2: the logs differ) | 6 shards u8 | 7 zero | 8 store id u64 | 16 segment size u64 | 24 position u64
 //!   32 chain u32 | 36 bytes of the remark u32 | 40 CRC
@@ -26,8 +27,8 @@ use runtime::TcpStream;
 use std::io::{self, IoSlice};
 
 const MAGIC: u32 = u32::from_be_bytes(*b"RQha");
-const VERSION: u8 = 2;
-const HELLO_SIZE: usize = 36;
+const VERSION: u8 = 3;
+const HELLO_SIZE: usize = 40;
 const ANSWER_SIZE: usize = 44;
 const PART_SIZE: usize = 24;
 const WORD_SIZE: usize = 28;
@@ -64,6 +65,8 @@ pub(super) struct Hello {
     /// Where its log ends.
     pub(super) end: LogPosition,
     pub(super) broker_id: u32,
+    /// Where it serves its own log; 0 if it does not.
+    pub(super) ha_port: u16,
 }
 
 /// What the master makes of a [`Hello`].
@@ -184,6 +187,8 @@ impl Line {
         out.put_u64(hello.end.position);
         out.put_u32(hello.end.chain);
         out.put_u32(hello.broker_id);
+        out.put_u16(hello.ha_port);
+        out.put_u16(0);
         seal(&mut out, 0);
         write_all(&self.stream, &[&out]).await?;
         self.hear_answer().await
@@ -213,6 +218,7 @@ impl Line {
                 chain: content.get_u32(),
             },
             broker_id: content.get_u32(),
+            ha_port: content.get_u16(),
         })
     }
 
@@ -464,6 +470,7 @@ mod tests {
                 chain: 0xdead_beef,
             },
             broker_id: 1,
+            ha_port: 10_912,
         }
     }
 

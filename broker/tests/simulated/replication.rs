@@ -169,6 +169,86 @@ fn a_pull_at_a_slave_is_sent_to_the_master_while_that_is_there() {
     );
 }
 
+/// A master that answers before its disk has anything, and a slave that has it.
+fn answered_before_the_disk_has_it(role: &str) -> World {
+    let world = World::with_slave(&format!("brokerRole={role}\nflushIntervalCommitLog=1000000\n"), "");
+    for _message in 0..7 {
+        send_until_ok(&world, "T");
+    }
+    world.ask(
+        RequestCode::UPDATE_AND_CREATE_TOPIC,
+        &[
+            ("topic", "new"),
+            ("defaultTopic", "TBW102"),
+            ("readQueueNums", "3"),
+            ("writeQueueNums", "3"),
+            ("perm", "6"),
+            ("topicFilterType", "SINGLE_TAG"),
+            ("topicSysFlag", "0"),
+            ("order", "false"),
+        ],
+        b"",
+    );
+    assert_eq!(bodies(&world.pull("g", "T", 0, 0)), 7);
+    assert_eq!(world.commit("g", "T", 0, 4).code(), ResponseCode::SUCCESS);
+    world.simulation.run_for(Duration::from_secs(6));
+    await_slave(&world);
+    world.simulation.crash(world.broker);
+    world
+}
+
+fn nothing_was_lost(world: &World) {
+    world.ask_master();
+    assert_eq!(bodies(&world.pull("g", "T", 0, 0)), 7);
+    await_slave(world);
+    assert_eq!(world.committed("g", "T", 0).number("offset"), 4);
+    assert_eq!(
+        world.send("new", 2, b"to a topic of the lost end").code(),
+        ResponseCode::SUCCESS
+    );
+    let next = world.send("T", 0, b"body");
+    assert_eq!(next.number("queueOffset"), 7);
+    await_slave(world);
+    world.ask_slave();
+    assert_eq!(bodies(&world.pull("g", "T", 0, 0)), 8);
+    assert!(
+        !world
+            .simulation
+            .disk(world.slave.unwrap())
+            .files()
+            .iter()
+            .any(|(path, _length)| path.to_string_lossy().contains("/cut-"))
+    );
+}
+
+#[test]
+fn a_master_takes_the_end_that_a_power_cut_took_back_from_its_slave() {
+    for role in ["SYNC_MASTER", "ASYNC_MASTER"] {
+        let world = answered_before_the_disk_has_it(role);
+        world.restart();
+        nothing_was_lost(&world);
+    }
+}
+
+#[test]
+fn a_synchronous_master_that_lost_power_waits_some_seconds_for_its_slave() {
+    let world = answered_before_the_disk_has_it("SYNC_MASTER");
+    world.simulation.kill(world.slave.unwrap());
+    world.restart();
+    world.run_for(6);
+    world.simulation.restart(world.slave.unwrap());
+    nothing_was_lost(&world);
+
+    let world = answered_before_the_disk_has_it("SYNC_MASTER");
+    world.simulation.kill(world.slave.unwrap());
+    let started = world.simulation.now();
+    world.restart();
+    world.ask_master();
+    world.pull("g", "T", 0, 0);
+    let waited = world.simulation.now() - started;
+    assert!((10..15).contains(&waited.as_secs()), "{waited:?}");
+}
+
 /// A master whose disk is what it was before some messages that its slave has, and which has gone on since.
 fn gone_separate_ways(flush_interval_ms: u32) -> World {
     let world = World::with_slave(&format!("flushIntervalCommitLog={flush_interval_ms}\n"), "");

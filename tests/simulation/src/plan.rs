@@ -131,6 +131,8 @@ pub struct SlavePlan {
     pub faults: Faults,
     /// How often an asynchronous log is made durable.
     pub flush_interval: Duration,
+    /// It and its connections are well, so that its master loses nothing, not even by a power cut while it flushes asynchronously.
+    pub calm: bool,
 }
 
 impl BrokerPlan {
@@ -148,9 +150,10 @@ impl SlavePlan {
         let faults = swarm(seed ^ (number + 5) << 40, &[&ANYWHERE[..], &SERVERS[..]].concat());
         let sync_errors = faults.get(FaultKind::SyncError) / 4;
         let synchronous = rng.below(3) > 0;
+        let master_is_lost = synchronous && rng.below(2) == 0;
         SlavePlan {
             synchronous,
-            master_is_lost: synchronous && rng.below(2) == 0,
+            master_is_lost,
             flush: if rng.below(2) == 0 {
                 FlushMode::Sync
             } else {
@@ -159,6 +162,7 @@ impl SlavePlan {
             cores: 1 + rng.below_usize(3),
             faults: faults.with(FaultKind::SyncError, sync_errors),
             flush_interval: Duration::from_millis(50 << rng.below(4)),
+            calm: false,
         }
     }
 }
@@ -211,7 +215,7 @@ impl Plan {
                 slave: options.replicated.then(|| SlavePlan::new(seed, number, swarm)),
             });
         }
-        Plan {
+        let mut plan = Plan {
             seed,
             clients: swarm(seed ^ 3 << 40, &ANYWHERE),
             name_servers: swarm(seed ^ 4 << 40, &[&ANYWHERE[..], &SERVERS[..]].concat()),
@@ -223,6 +227,25 @@ impl Plan {
             pause_between_sends: Duration::from_millis(4 << rng.below(5)),
             body_bytes_max: 100 << rng.below(7),
             canary,
+        };
+        if options.replicated && rng.below(3) == 0 {
+            plan.calm_slaves();
+        }
+        plan
+    }
+
+    /// Nothing happens to slaves or between them and their masters. Masters die as before, by power cuts above all.
+    fn calm_slaves(&mut self) {
+        let between = [FaultKind::Partition, FaultKind::OneWayPartition, FaultKind::Pause];
+        for faults in [&mut self.clients, &mut self.name_servers] {
+            between.iter().for_each(|kind| faults.set(*kind, 0));
+        }
+        for broker in &mut self.brokers {
+            between.iter().for_each(|kind| broker.faults.set(*kind, 0));
+            if let Some(slave) = &mut broker.slave {
+                slave.faults = Faults::none();
+                slave.calm = slave.synchronous;
+            }
         }
     }
 }
