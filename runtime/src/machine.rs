@@ -1,7 +1,9 @@
 //! What a program may want to know of the machine before it starts: name, addresses, ports, directories.
 //!
-//! Each function answers at once and changes nothing. They look at the real machine only; a simulated node has no preflight.
+//! Each function answers at once and changes nothing. They look at the real machine; a simulated node, which has no preflight, only asks for
+//! memory and time zone, and gets the same answer on every machine.
 
+use crate::world::is_simulated;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
 use std::path::{Path, PathBuf};
@@ -85,6 +87,9 @@ pub fn in_container() -> bool {
 /// Bytes of memory that this process may use: the machine's, or fewer if its control group says so. `None` when neither tells.
 #[must_use]
 pub fn memory() -> Option<u64> {
+    if is_simulated() {
+        return None;
+    }
     let number = |path| std::fs::read_to_string(path).ok()?.trim().parse::<u64>().ok();
     let limits = [
         "/sys/fs/cgroup/memory.max",
@@ -152,6 +157,9 @@ pub fn newest_change_ms(directory: &Path) -> Option<i64> {
 #[must_use]
 #[expect(unsafe_code, reason = "the standard library knows no time zones; libc does")]
 pub fn utc_offset_minutes() -> i32 {
+    if is_simulated() {
+        return 0;
+    }
     let now = libc::time_t::try_from(crate::wall_clock_ms() / 1000).unwrap_or(0);
     let mut local = std::mem::MaybeUninit::<libc::tm>::zeroed();
     // SAFETY: both pointers are valid for the call; `localtime_r` fills `local` or answers null and leaves it zeroed, and

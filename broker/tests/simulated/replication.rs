@@ -169,6 +169,31 @@ fn a_pull_at_a_slave_is_sent_to_the_master_while_that_is_there() {
     );
 }
 
+#[test]
+fn a_consumer_that_is_far_behind_is_sent_to_the_slave_and_back_once_it_keeps_up() {
+    // A hundredth of what a machine that does not tell is taken to have.
+    let lines = "slaveReadEnable=true\naccessMessageInMemoryMaxRatio=1\n";
+    let world = World::with_slave(lines, lines);
+    send_until_ok(&world, "T");
+    for _message in 1..80 {
+        let sent = world.send("T", 0, &[7; 500_000]);
+        assert_eq!(sent.code(), ResponseCode::SUCCESS);
+    }
+    await_slave(&world);
+    let suggested = |from| {
+        let pulled = world.pull("g", "T", 0, from);
+        assert!(bodies(&pulled) > 0);
+        (pulled.number("suggestWhichBrokerId"), pulled.number("nextBeginOffset"))
+    };
+    let (broker, next) = suggested(0);
+    assert_eq!(broker, 1, "more is to come than the master has memory for");
+    world.ask_slave();
+    assert_eq!(suggested(next).0, 1, "it stays there");
+    assert_eq!(suggested(79).0, 0, "it has come to the end");
+    world.ask_master();
+    assert_eq!(suggested(79).0, 0);
+}
+
 /// A master that answers before its disk has anything, and a slave that has it.
 fn answered_before_the_disk_has_it(role: &str) -> World {
     let world = World::with_slave(&format!("brokerRole={role}\nflushIntervalCommitLog=1000000\n"), "");
