@@ -59,6 +59,9 @@ pub enum StartError {
     /// Files of another broker that were to be taken into an empty store.
     #[error("{0}")]
     Import(#[from] import::ImportError),
+    /// An Apache master's place could not be taken.
+    #[error("this broker cannot take over from the Apache master: {0}")]
+    TakeOver(String),
     /// A port.
     #[error("cannot listen on {address}: {source}; is another broker running? listenPort={} and the port two below are needed", address.port())]
     Listen {
@@ -192,6 +195,11 @@ impl Broker {
             // A slave takes everything from its master.
             let empty = !self.has_history.load(Ordering::Acquire) && !self.settings.is_slave();
             import::into_empty_store(&core, control, empty).await?;
+            if self.origin == Origin::Clients {
+                apache::takeover::take_over(&core, control)
+                    .await
+                    .map_err(StartError::TakeOver)?;
+            }
             control.publish_all(&core);
         }
         // Deltas of the control tables are ahead of this in every mailbox.

@@ -68,23 +68,19 @@ pub async fn open_store(settings: &Settings, store: &mut StoreOptions) -> Result
         }
     }
     let layout = engine::prepare_store(store).await.map_err(|error| error.to_string())?;
-    let origin = origin_of(settings, &root).await.map_err(cannot)?;
+    let origin = origin_of(settings, &root).await;
     Ok((layout, origin))
 }
 
-/// Where the messages of a broker come from. A master that was a slave of Apache's until now takes over.
-async fn origin_of(settings: &Settings, root: &Path) -> io::Result<Origin> {
-    if settings.is_slave() {
-        return Ok(if apache::is_marked(root).await {
-            Origin::ApacheMaster
-        } else {
-            Origin::Master
-        });
+/// Where the messages of a broker come from.
+async fn origin_of(settings: &Settings, root: &Path) -> Origin {
+    if !settings.is_slave() {
+        Origin::Clients
+    } else if apache::is_marked(root).await {
+        Origin::ApacheMaster
+    } else {
+        Origin::Master
     }
-    if apache::take_over(root).await? {
-        tracing::info!("this broker takes over from the Apache master that it was a slave of");
-    }
-    Ok(Origin::Clients)
 }
 
 /// A broker whose store is locked and whose cores do not run yet.

@@ -13,6 +13,7 @@ pub mod copy;
 mod empty_queues;
 mod ha;
 pub mod tables;
+pub mod takeover;
 
 use bytes::Bytes;
 use protocol::body::lenient;
@@ -73,17 +74,4 @@ pub async fn mark(root: &Path) -> io::Result<()> {
 /// Whether that was noted.
 pub async fn is_marked(root: &Path) -> bool {
     file::exists(&root.join(COPIES_APACHE)).await
-}
-
-/// The store is a master's own from now on. True if it was made from an Apache master's log until now.
-///
-/// # Errors
-/// The file system's.
-pub async fn take_over(root: &Path) -> io::Result<bool> {
-    if !is_marked(root).await {
-        return Ok(false);
-    }
-    file::remove(&root.join(COPIES_APACHE)).await?;
-    file::sync_directory(root).await?;
-    Ok(true)
 }

@@ -267,6 +267,9 @@ fn a_slave_of_an_apache_master_has_all_its_messages_tables_and_offsets_and_takes
     // Queue 1 is not as far as that.
     *apache.offsets.borrow_mut() = r#"{"offsetTable":{"T@g":{0:5,1:100000,3:110}}}"#.to_owned();
     pair.await_copy();
+    let topics = world.ask(RequestCode::GET_ALL_TOPIC_CONFIG, &[], b"");
+    let topics = String::from_utf8_lossy(topics.0.body()).into_owned();
+    assert!(topics.contains("\"T\""), "the tables come before the log: {topics}");
     world.run_for(3);
     pair.assert_copied();
     let committed = |queue_id| world.committed("g", "T", queue_id).number("offset");
@@ -296,6 +299,27 @@ fn a_slave_of_an_apache_master_has_all_its_messages_tables_and_offsets_and_takes
     }
     // It is nobody's slave any more, least of all of Apache's.
     assert!(world.file("copies-apache-master").is_none());
+}
+
+#[test]
+fn a_topic_of_the_masters_last_moment_is_made_again_and_its_messages_can_be_read() {
+    let pair = Pair::new(10);
+    let world = &pair.world;
+    pair.await_copy();
+    // The master has messages of topics that it never told of.
+    world.simulation.on(pair.master, || {
+        pair.apache.put("fresh", 2, 0, "");
+        pair.apache.put("%RETRY%g", 0, 0, "");
+    });
+    pair.await_copy();
+    world.simulation.kill(pair.master);
+    world.stop();
+    world.configure(MASTER);
+    world.restart();
+    assert_eq!(world.pull("g", "fresh", 2, 0).code(), ResponseCode::SUCCESS);
+    assert_eq!(world.pull("g", "%RETRY%g", 0, 0).code(), ResponseCode::SUCCESS);
+    let sent = world.send("fresh", 2, b"to the new master");
+    assert_eq!((sent.code(), sent.number("queueOffset")), (ResponseCode::SUCCESS, 1));
 }
 
 #[test]

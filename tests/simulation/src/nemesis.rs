@@ -301,11 +301,11 @@ impl<'a> Nemesis<'a> {
         }
     }
 
-    /// What was acknowledged within so many nanoseconds before now may be gone; not where a slave has it that can be asked.
+    /// What was acknowledged within so many nanoseconds before now may be gone. Where a slave has that and can be asked for it, only what was
+    /// not acknowledged may go, though it could be read already.
     fn note_loss(&self, broker: &BrokerNode, window: u64) {
-        if broker.slave.as_ref().is_some_and(|slave| slave.plan.calm) {
-            return;
-        }
+        let is_calm = broker.slave.as_ref().is_some_and(|slave| slave.plan.calm);
+        let window = if is_calm { 0 } else { window };
         self.cut.borrow_mut().insert(broker.name.clone());
         let mut history = self.recorder.history.borrow_mut();
         history.power_cut(&broker.name, self.now(), window);

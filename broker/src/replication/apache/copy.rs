@@ -71,6 +71,10 @@ async fn copy(core: &Rc<Core>, rpc: &RpcClient) -> Result<(), String> {
     let unknown = "no name server knows the master of this brokerName";
     let address = core.master_ha_address().ok_or(unknown)?;
     let master = core.master_broker_address().ok_or(unknown)?;
+    // Before the messages: who sees that the log is here may stop the master, and its tables are here then as well.
+    if let Some(control) = core.control() {
+        super::tables::take(core, control, rpc, &master).await?;
+    }
     let bounds = Bounds::of(rpc, &master).await?;
     let positions = positions(core).await?;
     let begin = begin_at(&positions, bounds)?;

@@ -54,13 +54,14 @@ pub async fn keep(core: Rc<Core>, control: Rc<Control>) {
 }
 
 /// How many changes, and how many offsets there are.
-struct Counts {
+pub(super) struct Counts {
     topics: usize,
     groups: usize,
     offsets: usize,
 }
 
-async fn take(core: &Rc<Core>, control: &Control, rpc: &RpcClient, master: &str) -> Result<Counts, String> {
+/// Takes them once; their changes are in the log of this broker then, or on the way there.
+pub(super) async fn take(core: &Rc<Core>, control: &Control, rpc: &RpcClient, master: &str) -> Result<Counts, String> {
     let now_ms = runtime::wall_clock_ms();
     let topics = text(ask(rpc, master, RequestCode::GET_ALL_TOPIC_CONFIG).await?)?;
     let topics = control.topics.borrow_mut().import(&topics, now_ms);
