@@ -203,8 +203,15 @@ impl Verify<'_> {
         self.counts.min = walk.position();
         let end = checkpoint.map_or(0, |checkpoint| checkpoint.end);
         loop {
+            let position = walk.position();
             match walk.step()? {
-                Step::Batch(batch) => self.batch(walk, &batch)?,
+                Step::Batch(batch) => {
+                    // Retention has overtaken the walk.
+                    if batch.seal.start != position {
+                        self.forget_next_offsets();
+                    }
+                    self.batch(walk, &batch)?;
+                }
                 Step::Damage(range) => {
                     let (from, to) = (range.from, range.to);
                     if self
@@ -216,9 +223,7 @@ impl Verify<'_> {
                         self.found(Part::Log, Some((from, to)), range.reason.clone())?;
                     }
                     self.damage.push(range);
-                    // Which messages were in it nobody knows.
-                    let queues = self.seen.values_mut().flat_map(BTreeMap::values_mut);
-                    queues.for_each(|queue| queue.next = None);
+                    self.forget_next_offsets();
                 }
                 Step::End(end) => {
                     (self.counts.end, self.counts.torn_bytes) = (end.position, end.torn_bytes);
@@ -229,6 +234,12 @@ impl Verify<'_> {
             self.watcher
                 .at(self.shard, self.counts.min, walk.position(), end.max(walk.position()));
         }
+    }
+
+    /// Which messages were passed over nobody knows.
+    fn forget_next_offsets(&mut self) {
+        let queues = self.seen.values_mut().flat_map(BTreeMap::values_mut);
+        queues.for_each(|queue| queue.next = None);
     }
 
     fn batch(&mut self, walk: &mut LogWalk, batch: &Batch) -> Result<(), Stopped> {
