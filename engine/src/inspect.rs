@@ -6,7 +6,10 @@
 
 pub use crate::consume_queue::inspect::{Manifest, Page, PageRun, RunContent, decode_directory};
 use crate::control_record as control;
-pub use crate::key_index::inspect::{KEY_MANIFEST_NAME, KEY_PAGE_SIZE, key_page_is_sound, key_run_pages, key_runs};
+pub use crate::key_index::inspect::{
+    KEY_MANIFEST_NAME, KEY_PAGE_SIZE, KeyEntry, KeyManifest, key_entries_of, key_manifest, key_page_entries,
+    key_page_is_sound, key_run_pages, key_runs,
+};
 use crate::message::index_keys;
 use crate::{Damage, MetaRecord, checkpoint, store};
 use protocol::message::record::RecordView;

@@ -163,14 +163,18 @@ fn second(store_time_ms: i64) -> u32 {
     u32::try_from(store_time_ms.div_euclid(1000).max(0)).unwrap_or(u32::MAX)
 }
 
+fn entry(topic: &str, key: &str, position: u64, store_time_ms: i64) -> KeyEntry {
+    KeyEntry {
+        hash: hash(topic, key),
+        position,
+        second: second(store_time_ms),
+    }
+}
+
 impl KeyIndex {
     /// Notes that the record at `position` has `key`. No I/O. Also for feeding again: doubles do no harm.
     pub fn add(&self, topic: &str, key: &str, position: u64, store_time_ms: i64) {
-        let entry = KeyEntry {
-            hash: hash(topic, key),
-            position,
-            second: second(store_time_ms),
-        };
+        let entry = entry(topic, key, position, store_time_ms);
         let mut state = self.state.borrow_mut();
         if position >= state.rebuilt_from {
             state.active.first_position = state.active.first_position.min(position);

@@ -13,6 +13,7 @@ pub mod findings;
 pub mod import;
 mod intervals;
 mod key_pages;
+mod key_sums;
 pub mod moving;
 pub mod open;
 pub mod quarantine;

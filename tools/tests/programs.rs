@@ -20,6 +20,7 @@ fn text(bytes: &[u8]) -> String {
 }
 
 async fn send(shard: &Shard, topic: &str, properties: &str) {
+    let keys: Vec<&str> = protocol::message::properties::keys(properties).collect();
     let message = NewMessage {
         queue: shard.queue(topic, 3).unwrap(),
         topic,
@@ -34,7 +35,7 @@ async fn send(shard: &Shard, topic: &str, properties: &str) {
         body: b"the body",
         properties,
         tag_hash: 0,
-        keys: &[],
+        keys: &keys,
         in_consume_queue: true,
     };
     let appended = shard.append(&message).unwrap();

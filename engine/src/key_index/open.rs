@@ -1,6 +1,7 @@
 //! Opening the key index. A run that is damaged is given up and its range is missing; a manifest that is damaged means that
 //! the whole index is made again.
 
+use super::inspect::KeyManifest;
 use super::run::{self, Run};
 use super::{KeyIndex, KeyIndexOptions, MANIFEST_MAGIC, MANIFEST_NAME, OpenedKeyIndex, State, VERSION};
 use crate::IndexError;
@@ -45,11 +46,15 @@ fn decode(reader: &mut Reader<'_>) -> Option<Manifest> {
     })
 }
 
-/// The sequence numbers of the runs that a manifest names, for those that only read.
-pub(super) fn runs_of(bytes: &[u8], shard: u8) -> Result<Vec<u64>, &'static str> {
+/// What a manifest says, for those that only read.
+pub(super) fn manifest_of(bytes: &[u8], shard: u8) -> Result<KeyManifest, &'static str> {
     let mut reader = unseal(MANIFEST_MAGIC, bytes)?;
     match decode(&mut reader) {
-        Some(found) if found.shard == shard => Ok(found.runs.into_iter().map(|(sequence, _)| sequence).collect()),
+        Some(found) if found.shard == shard => Ok(KeyManifest {
+            runs: found.runs.into_iter().map(|(sequence, _)| sequence).collect(),
+            rebuilt_from: found.rebuilt_from,
+            missing: found.missing,
+        }),
         Some(_) => Err("it is of another shard"),
         None => Err("it does not parse"),
     }

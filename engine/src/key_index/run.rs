@@ -42,10 +42,13 @@ const CHUNK_PAGES: u32 = 64;
 
 /// A key of one record.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct KeyEntry {
-    pub(super) hash: u64,
-    pub(super) position: u64,
-    pub(super) second: u32,
+pub struct KeyEntry {
+    /// Of topic and key.
+    pub hash: u64,
+    /// Where the record begins in the shard's log.
+    pub position: u64,
+    /// Its store time in seconds since 1970.
+    pub second: u32,
 }
 
 /// What the head says.
@@ -169,6 +172,15 @@ pub(super) fn pages_of(head: &[u8], shard: u8, sequence: u64) -> Option<u32> {
     // The head's numbers are bounded, but not their sum.
     let entries = head.entries.div_ceil(ENTRIES_A_PAGE);
     head.data_page().checked_add(entries)
+}
+
+/// The entries of page `page` of the run that begins with `head`, for those that only read; none on pages that hold other things.
+pub(super) fn entries_of<'a>(head: &[u8], page: u32, bytes: &'a [u8]) -> impl Iterator<Item = KeyEntry> + use<'a> {
+    let count = Head::decode(head).and_then(|head| {
+        let before = page.checked_sub(head.data_page())?.checked_mul(ENTRIES_A_PAGE)?;
+        Some(head.entries.saturating_sub(before).min(ENTRIES_A_PAGE))
+    });
+    decode_entries(bytes, 0, count.unwrap_or(0))
 }
 
 /// Pages of one part of a run, in order.

@@ -162,6 +162,33 @@ async fn check(index: &KeyIndex, model: &Model, seed: u64) {
     }
 }
 
+/// What tools see: below `rebuilt_from`, and where nothing is missing, the runs hold the entries of the records and no others.
+fn check_files(directory: &Path, model: &Model) {
+    use super::inspect::{KEY_PAGE_SIZE, key_manifest, key_page_entries, key_page_is_sound, key_run_pages};
+    let directory = options(directory).directory;
+    let manifest = key_manifest(&std::fs::read(directory.join(MANIFEST_NAME)).unwrap(), 5).unwrap();
+    let covered = model.begin..manifest.rebuilt_from.min(model.end);
+    let is_covered = |entry: &KeyEntry| {
+        let is_missing = manifest.missing.iter().any(|range| range.contains(&entry.position));
+        covered.contains(&entry.position) && !is_missing
+    };
+    let mut found = BTreeSet::new();
+    for &sequence in &manifest.runs {
+        let bytes = std::fs::read(run::path(&directory, sequence)).unwrap();
+        let (head, pages) = (&bytes[..KEY_PAGE_SIZE], bytes.chunks_exact(KEY_PAGE_SIZE));
+        assert_eq!(key_run_pages(head, 5, sequence).map(index), Some(pages.len()));
+        for (number, page) in (0..).zip(pages) {
+            assert!(key_page_is_sound(sequence, number, page));
+            found.extend(key_page_entries(head, number, page).filter(is_covered));
+        }
+    }
+    let all = model.records.iter().flat_map(|record| {
+        let keys = record.keys.iter();
+        keys.map(|key| entry(record.topic, key, record.position, record.store_time_ms))
+    });
+    assert!(found == all.filter(is_covered).collect(), "{manifest:?}");
+}
+
 #[derive(Clone, Debug)]
 enum Step {
     Append { count: usize },
@@ -241,6 +268,7 @@ async fn run_steps(steps: &[Step], directory: &Path) -> (KeyIndex, Model) {
     for (seed, step) in (0..).zip(steps) {
         index = run_step(index, &mut model, directory, step).await;
         check(&index, &model, seed).await;
+        check_files(directory, &model);
         assert!(index.missing().is_empty(), "after {step:?}");
     }
     (index, model)

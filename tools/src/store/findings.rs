@@ -118,7 +118,7 @@ pub struct Counts {
     pub entries: u64,
     /// Pages of the key index.
     pub key_pages: u64,
-    /// Entries of the key index that were compared with the log (Apache's store).
+    /// Entries of the key index that were compared with the log.
     pub index_entries: u64,
     /// Messages that were not in their consume queue yet (Apache's store): no damage, the broker's next start puts them there.
     pub undispatched: u64,

@@ -1,4 +1,4 @@
-//! Queue offsets as merged ranges: a queue without gaps takes one, whatever its length.
+//! Queue offsets, or positions of a log, as merged ranges: a queue without gaps takes one, whatever its length.
 
 use std::collections::BTreeMap;
 
@@ -22,6 +22,13 @@ impl Intervals {
             self.0.remove(&found_start);
         }
         self.0.insert(start, end);
+    }
+
+    /// Whether an offset is in it.
+    #[must_use]
+    pub(super) fn contains(&self, offset: i64) -> bool {
+        let before = self.0.range(..=offset).next_back();
+        before.is_some_and(|(_, &end)| offset < end)
     }
 
     /// What is in this set and not in `other`, as ranges without their ends.
@@ -56,6 +63,11 @@ mod tests {
             set.add(start, end);
         }
         assert_eq!(set.0, BTreeMap::from([(5, 40)]));
+        set.add(50, 60);
+        assert_eq!(
+            [4, 5, 39, 40, 49, 50, 60].map(|at| set.contains(at)),
+            [false, true, true, false, false, true, false]
+        );
     }
 
     #[test]

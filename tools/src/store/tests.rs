@@ -1,5 +1,7 @@
 //! Stores that the engine itself wrote, whole and damaged.
 
+mod keys;
+
 use super::diff::{self, Compared, Piece};
 use super::files::StoreFiles;
 use super::findings::{Counts, Finding, Part};

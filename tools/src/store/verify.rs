@@ -4,11 +4,12 @@
 //! 2. The log, batch by batch; in sound batches each record's fields, its body's CRC, and that queue offsets of a queue
 //!    follow each other. It goes on behind damage.
 //! 3. The pages that the manifest vouches for: their CRC; every entry against the record that it points to; that every
-//!    message which the manifest says is in pages is there. Then the pages of the key index.
+//!    message which the manifest says is in pages is there. Then the key index in the same way.
 //!
 //! A broker may be running: it only adds to what was there at 1., and what retention deletes meanwhile is left out.
-//! Memory: one window of the log, and some bytes for each queue.
+//! Memory: one window of the log, some bytes for each queue, and sums of the key index that do not grow with the log.
 
+mod keys;
 mod queues;
 
 use super::entry_sums::EntrySums;
@@ -16,9 +17,10 @@ use super::files::{Error, StoreFiles, read_if_there};
 use super::findings::{Counts, Finding, Part};
 use super::intervals::Intervals;
 use super::key_pages;
+use super::key_sums::{Covered, KeySums};
 use super::quarantine::Quarantine;
 use super::walk::{Batch, DamagedRange, LogWalk, Step};
-use engine::inspect::{Checkpoint, KIND_DELETE_TOPIC, Manifest, Metadata, RecordKind};
+use engine::inspect::{Checkpoint, KIND_DELETE_TOPIC, Manifest, Metadata, RecordKind, key_entries_of};
 use engine::{in_consume_queue, tag_hash_of};
 use protocol::message::record::RecordView;
 use protocol::model::ShardId;
@@ -103,6 +105,8 @@ pub fn verify_shard(files: &StoreFiles, shard: ShardId, watcher: &mut dyn Watche
         seen: BTreeMap::new(),
         damage: Vec::new(),
         rebuilt_from: 0,
+        covered: Covered::default(),
+        key_sums: KeySums::default(),
         quarantine: Quarantine::read(files.root())?,
     };
     let checkpoint = verify.checkpoints()?;
@@ -114,11 +118,13 @@ pub fn verify_shard(files: &StoreFiles, shard: ShardId, watcher: &mut dyn Watche
         files.description.store_id,
         checkpoint.as_ref(),
     );
+    verify.covered = verify.covered_keys(checkpoint.as_ref())?;
+    verify.key_sums = KeySums::new(&verify.covered, walk.position());
     verify.log(&mut walk, checkpoint.as_ref())?;
     if let Some(manifest) = manifest {
         verify.consume_queues(&manifest, &mut walk)?;
     }
-    verify.key_index()?;
+    verify.key_index(checkpoint.as_ref())?;
     Ok(verify.counts)
 }
 
@@ -131,6 +137,9 @@ struct Verify<'a> {
     damage: Vec<DamagedRange>,
     /// Messages below must have their entries in pages.
     rebuilt_from: u64,
+    /// Messages whose keys must be in the key index, and sums over those keys.
+    covered: Covered,
+    key_sums: KeySums,
     /// Damage that a repair has given up already.
     quarantine: Quarantine,
 }
@@ -203,8 +212,15 @@ impl Verify<'_> {
         self.counts.min = walk.position();
         let end = checkpoint.map_or(0, |checkpoint| checkpoint.end);
         loop {
+            let position = walk.position();
             match walk.step()? {
-                Step::Batch(batch) => self.batch(walk, &batch)?,
+                Step::Batch(batch) => {
+                    // Retention has overtaken the walk.
+                    if batch.seal.start != position {
+                        self.forget_next_offsets();
+                    }
+                    self.batch(walk, &batch)?;
+                }
                 Step::Damage(range) => {
                     let (from, to) = (range.from, range.to);
                     if self
@@ -215,10 +231,9 @@ impl Verify<'_> {
                     } else {
                         self.found(Part::Log, Some((from, to)), range.reason.clone())?;
                     }
+                    self.covered.leave_out(&(from..to));
                     self.damage.push(range);
-                    // Which messages were in it nobody knows.
-                    let queues = self.seen.values_mut().flat_map(BTreeMap::values_mut);
-                    queues.for_each(|queue| queue.next = None);
+                    self.forget_next_offsets();
                 }
                 Step::End(end) => {
                     (self.counts.end, self.counts.torn_bytes) = (end.position, end.torn_bytes);
@@ -229,6 +244,12 @@ impl Verify<'_> {
             self.watcher
                 .at(self.shard, self.counts.min, walk.position(), end.max(walk.position()));
         }
+    }
+
+    /// Which messages were passed over nobody knows.
+    fn forget_next_offsets(&mut self) {
+        let queues = self.seen.values_mut().flat_map(BTreeMap::values_mut);
+        queues.for_each(|queue| queue.next = None);
     }
 
     fn batch(&mut self, walk: &mut LogWalk, batch: &Batch) -> Result<(), Stopped> {
@@ -244,7 +265,13 @@ impl Verify<'_> {
     fn message(&mut self, position: u64, bytes: &[u8]) -> Result<(), Stopped> {
         self.counts.messages += 1;
         let range = (position, position + bytes.len() as u64);
-        let record = match RecordView::decode(bytes).and_then(|record| record.check_body().map(|()| record)) {
+        let decoded = RecordView::decode(bytes);
+        if let Ok(record) = &decoded
+            && self.covered.holds(position)
+        {
+            self.key_sums.add_message(key_entries_of(record, position));
+        }
+        let record = match decoded.and_then(|record| record.check_body().map(|()| record)) {
             Ok(record) => record,
             Err(error) => return self.found(Part::Record, Some(range), error.to_string()),
         };
@@ -306,17 +333,4 @@ pub(super) fn queue_mut<'a, T: Default>(queues: &'a mut Queues<T>, topic: &str, 
     }
     let of_topic = queues.get_mut(topic).expect("it was put in above");
     of_topic.entry(queue_id).or_default()
-}
-
-/// The key index.
-impl Verify<'_> {
-    fn key_index(&mut self) -> Result<(), Stopped> {
-        let directory = self.files.shard_dir(self.shard).join("index");
-        let mut findings = Vec::new();
-        self.counts.key_pages = key_pages::check(&directory, self.shard, &mut findings)?;
-        for (path, reason) in findings {
-            self.found_in_file(Part::KeyIndex, &path, &reason)?;
-        }
-        Ok(())
-    }
 }

@@ -195,8 +195,7 @@ impl LogWalk {
     /// See 2. and 3. at the head of this file.
     fn judge(&mut self, reason: String) -> Result<Step, Error> {
         let from = self.position;
-        self.window.log.refresh()?;
-        if !self.window.log.has(from) {
+        if self.is_gone(from)? {
             return self.step();
         }
         let to = if from < self.synced {
@@ -211,6 +210,10 @@ impl LogWalk {
         if let Some(batch) = self.look_again(from) {
             return Ok(self.go_on(batch));
         }
+        // That took a while.
+        if self.is_gone(from)? {
+            return self.step();
+        }
         let reason = self.explain(from, reason);
         let Some((to, previous)) = self.behind_damage(from) else {
             let to = self.synced.max(from);
@@ -218,6 +221,12 @@ impl LogWalk {
             return Ok(self.damage(to, None, reason));
         };
         Ok(self.damage(to, previous, reason))
+    }
+
+    /// Retention may have taken the segment that a position lies in.
+    fn is_gone(&mut self, position: u64) -> Result<bool, Error> {
+        self.window.log.refresh()?;
+        Ok(!self.window.log.has(position))
     }
 
     fn look_again(&mut self, from: u64) -> Option<Batch> {
@@ -346,7 +355,9 @@ impl LogWalk {
     /// # Errors
     /// The directory cannot be listed.
     pub fn is_deleted(&mut self, position: u64) -> Result<bool, Error> {
-        if !self.window.log.has(position) {
+        // What was listed before may have been deleted since.
+        let path = self.window.log.path_of(position);
+        if path.is_none_or(|path| !path.exists()) {
             self.window.log.refresh()?;
         }
         Ok(self.window.log.min().is_none_or(|min| position < min))

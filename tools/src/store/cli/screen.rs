@@ -55,7 +55,7 @@ impl<'a> Screen<'a> {
         writeln!(
             self.out,
             "shard {}: {result}; log {}..{} (durable up to {}), {} batches, {} messages, {} metadata records, \
-             {} consume queue pages with {} entries, {} key index pages",
+             {} consume queue pages with {} entries, {} key index pages with {} entries",
             counts.shard,
             counts.min,
             counts.end,
@@ -65,7 +65,8 @@ impl<'a> Screen<'a> {
             counts.metadata,
             counts.pages,
             counts.entries,
-            counts.key_pages
+            counts.key_pages,
+            counts.index_entries
         )?;
         if counts.quarantined > 0 {
             writeln!(
