@@ -353,9 +353,12 @@ impl ConfigTable {
     pub fn nearest(&self, name: &str) -> Option<&'static str> {
         let wanted = name.to_ascii_lowercase();
         let bound = 1 + name.len() / 4;
+        // Peers may ask for a key of any length; to compare costs both lengths multiplied.
+        let may_be_near = |key: &&Key| key.name.len().abs_diff(name.len()) <= bound;
         let near = self
             .keys
             .iter()
+            .filter(may_be_near)
             .map(|key| (distance(&wanted, &key.name.to_ascii_lowercase()), key.name));
         near.filter(|(distance, _name)| *distance <= bound)
             .min_by_key(|(distance, _name)| *distance)
@@ -409,6 +412,9 @@ fn capital(kind: Kind) -> String {
         .map(|first| first.to_uppercase().chain(chars).collect())
         .unwrap_or_default()
 }
+
+/// Characters that are shown of a key that is not known.
+const SHOWN_MAX: usize = 200;
 
 /// Number of characters to insert, drop or replace to make one text of the other.
 fn distance(one: &str, other: &str) -> usize {
@@ -501,8 +507,8 @@ impl Settings {
                     advice: dead.advice,
                 },
                 None => ConfigError::UnknownKey {
-                    key: key.to_owned(),
-                    value: value.trim().to_owned(),
+                    key: key.chars().take(SHOWN_MAX).collect(),
+                    value: value.trim().chars().take(SHOWN_MAX).collect(),
                     origin: origin.clone(),
                     program: self.table.program,
                     nearest: self.table.nearest(key),
@@ -740,6 +746,17 @@ mod tests {
     fn errors(text: &str) -> Vec<String> {
         let found = TABLE.defaults().read_file("b.conf", text).unwrap_err();
         found.iter().map(ToString::to_string).collect()
+    }
+
+    #[test]
+    fn an_unknown_key_of_any_length_is_refused_at_once_and_shown_in_short() {
+        let error = TABLE
+            .defaults()
+            .check_update(&"x".repeat(16 << 20))
+            .unwrap_err()
+            .to_string();
+        assert!(error.len() < 1_000, "{} bytes", error.len());
+        assert_eq!(TABLE.nearest("brokername"), Some("brokerName"));
     }
 
     #[test]
