@@ -88,7 +88,9 @@ pub fn parse(text: &str) -> Result<Properties, SyntaxError> {
 const BLANKS: [char; 3] = [' ', '\t', '\u{c}'];
 
 fn numbered_lines(text: &str) -> impl Iterator<Item = (u32, &str)> {
-    (1..).zip(text.lines())
+    // A last line may end with the first half of a line break.
+    let lines = text.lines().map(|line| line.strip_suffix('\r').unwrap_or(line));
+    (1..).zip(lines)
 }
 
 fn skip_xml_comment<'a>(
@@ -389,6 +391,12 @@ mod tests {
             .map(|(key, value)| ((*key).to_owned(), value.trim().to_owned()))
             .collect();
         assert_eq!(read, expected);
+    }
+
+    #[test]
+    fn half_a_line_break_at_the_end_is_no_part_of_a_key_or_value() {
+        let key = |text: &str| parse(text).unwrap().entries.pop().unwrap().key;
+        assert_eq!((key("a\r"), key("a\r\n")), ("a".to_owned(), "a".to_owned()));
     }
 
     #[test]

@@ -238,7 +238,8 @@ impl Parser<'_> {
         let text = self.text.get(start..self.at).unwrap_or("");
         let value = match (text.parse(), text.parse()) {
             (Ok(int), _) => Value::Int(int),
-            (_, Ok(float)) => Value::Float(float),
+            // What does not fit is no number: it could not be written again.
+            (_, Ok(float)) if f64::is_finite(float) => Value::Float(float),
             _ => return Err(self.error("a number must stand here")),
         };
         if let Some(b'L' | b'B' | b'S' | b'D' | b'F') = self.peek() {
@@ -407,6 +408,12 @@ mod tests {
         list: Vec<i32>,
         map: BTreeMap<i64, String>,
         maybe: Option<i32>,
+    }
+
+    #[test]
+    fn a_number_beyond_all_bounds_is_none() {
+        assert!(Value::parse(b"[1e308]").is_ok());
+        assert!(Value::parse(b"[1e999]").is_err());
     }
 
     #[test]

@@ -127,7 +127,8 @@ impl TagFilter {
     /// # Errors
     /// An expression that names no tag.
     pub fn of_expression(expression: &str) -> Result<Self, SubscriptionError> {
-        if expression.is_empty() || expression == ALL {
+        // There are clients that send `*` with a blank; see [`SubscriptionData::tag_filter`].
+        if expression.is_empty() || expression.trim() == ALL {
             return Ok(Self::All);
         }
         let mut hashes: Vec<i32> = tags(expression)?.map(java_hash).collect();
@@ -153,6 +154,19 @@ impl TagFilter {
 mod tests {
     use super::*;
     use crate::model::tag_hash;
+
+    #[test]
+    fn a_star_with_blanks_is_all_in_a_pull_as_in_a_heartbeat() {
+        for expression in ["* ", "*\u{b}", " *"] {
+            assert_eq!(
+                TagFilter::of_expression(expression),
+                Ok(TagFilter::All),
+                "{expression:?}"
+            );
+            let data = SubscriptionData::of_tags("t", expression).unwrap();
+            assert_eq!(data.tag_filter(), TagFilter::All, "{expression:?}");
+        }
+    }
 
     #[test]
     fn a_filter_passes_its_tags_and_no_others() {

@@ -5,6 +5,7 @@
 
 mod arguments;
 mod screen;
+mod side_by_side;
 mod tables;
 
 use super::diff;
@@ -15,7 +16,7 @@ use super::moving;
 use super::open::Store;
 use super::repair;
 use super::stats::Stats;
-use super::verify::{Stopped, verify_shard};
+use super::verify::Stopped;
 use super::verify_apache::verify_apache;
 use crate::output::{self, FAILED, Format};
 use arguments::{
@@ -25,6 +26,7 @@ use clap::Parser;
 use protocol::model::ShardId;
 use screen::Screen;
 pub(super) use screen::progress_bar;
+use side_by_side::verify_all;
 use std::ffi::OsString;
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
@@ -88,11 +90,11 @@ fn verify(arguments: &VerifyArgs, out: &mut dyn Write) -> Result<bool, Stopped> 
     let is_apache = matches!(store, Store::Apache(_));
     let mut screen = Screen::new(out, arguments.output, arguments.quiet, is_apache);
     let mut findings = 0;
-    for shard in shards {
-        let counts = match &store {
-            Store::Own(files) => verify_shard(files, shard, &mut screen)?,
-            Store::Apache(store) => verify_apache(store, &mut screen)?,
-        };
+    let all = match &store {
+        Store::Own(files) => verify_all(files, &shards, &mut screen)?,
+        Store::Apache(store) => vec![verify_apache(store, &mut screen)?],
+    };
+    for counts in all {
         findings += counts.findings;
         screen.shard(&counts)?;
     }
