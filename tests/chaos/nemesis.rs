@@ -216,6 +216,7 @@ fn command(servers: &Rehearsal, name: &str, host: u8) -> Command {
     command
 }
 
+/// Segments stay however full the machine's disk is: what is missing in the end was lost.
 fn configuration(name: &str) -> String {
     let (master, role, id, port) = match name.strip_suffix("-s") {
         Some(master) => (master, "SLAVE", 1, 10_931),
@@ -224,7 +225,7 @@ fn configuration(name: &str) -> String {
     format!(
         "brokerClusterName={}\nbrokerName={master}\nbrokerId={id}\nbrokerRole={role}\nlistenPort={port}\n\
          storePathRootDir=store-{name}\nmappedFileSizeCommitLog=16777216\ncores=1\nshards=2\nautoCreateTopicEnable=false\n\
-         registerNameServerPeriod=10000\n",
+         registerNameServerPeriod=10000\ncleanFileForciblyEnable=false\n",
         simulation::cluster::CLUSTER
     )
 }

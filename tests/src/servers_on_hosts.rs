@@ -22,6 +22,8 @@ impl Rehearsal {
     pub fn new(hosts: u8) -> Result<Rehearsal, String> {
         let homes = tempfile::Builder::new()
             .prefix("ringmq-hosts-")
+            // For those who look into a failure.
+            .disable_cleanup(std::env::var_os("RINGMQ_TEST_KEEP").is_some())
             .tempdir()
             .map_err(|error| error.to_string())?;
         for host in 1..=hosts {

@@ -285,6 +285,21 @@ impl LogFiles {
         read_at(&file, position - base, size.min(rest), into)
     }
 
+    /// The first position from there on, in the same segment, that something was written to; its end if there is none. A segment has all
+    /// its space from the start, and file systems tell what of it was never used.
+    pub fn data_from(&mut self, position: u64) -> u64 {
+        let (base, end) = (self.base_of(position), self.end_of(position));
+        let Ok(Some(file)) = self.segment(position) else {
+            return position;
+        };
+        match rustix::fs::seek(&*file, rustix::fs::SeekFrom::Data(position - base)) {
+            Ok(at) => (base + at).clamp(position, end),
+            Err(rustix::io::Errno::NXIO) => end,
+            // A file system that cannot tell.
+            Err(_) => position,
+        }
+    }
+
     /// The open file of the segment that a position lies in, if it is there. The last one opened stays open.
     fn segment(&mut self, position: u64) -> io::Result<Option<Arc<File>>> {
         let base = self.base_of(position);

@@ -399,6 +399,12 @@ impl LogWalk {
             if position >= to {
                 return (None, last_used);
             }
+            let written = self.window.log.data_from(position);
+            if written > position {
+                // Nothing was ever written before that place, so no seal begins there.
+                position = written;
+                continue;
+            }
             if self.window.fill(position, WINDOW_SIZE).is_err() {
                 position = (position - position % SECTOR_SIZE + SECTOR_SIZE).min(segment_end);
                 continue;

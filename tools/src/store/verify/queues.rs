@@ -168,16 +168,17 @@ impl Verify<'_> {
                 RunContent::Entries(entries) => {
                     let end = run.queue_offset.saturating_add_unsigned(entries.len() as u64);
                     let seen = queue_mut(in_pages, run.topic, run.queue_id);
-                    seen.offsets.add(run.queue_offset, end);
                     let is_delayed = run.topic == SCHEDULE_TOPIC;
                     for (offset, entry) in (run.queue_offset..).zip(entries) {
-                        if !self.is_kept(entry.position) {
+                        // A page that was not full at a checkpoint is written again, further on: its entries count once.
+                        if !self.is_kept(entry.position) || seen.offsets.contains(offset) {
                             continue;
                         }
                         self.counts.entries += 1;
                         let tag_hash = if is_delayed { 0 } else { entry.tag_hash };
                         seen.sums.add(offset, entry.position, entry.record_size, tag_hash);
                     }
+                    seen.offsets.add(run.queue_offset, end);
                 }
             }
         }
