@@ -27,6 +27,21 @@ fn send_until_ok(world: &World, topic: &str) {
     });
 }
 
+fn make_topic(world: &World, topic: &str, queues: &str) {
+    let fields = [
+        ("topic", topic),
+        ("defaultTopic", "TBW102"),
+        ("readQueueNums", queues),
+        ("writeQueueNums", queues),
+        ("perm", "6"),
+        ("topicFilterType", "SINGLE_TAG"),
+        ("topicSysFlag", "0"),
+        ("order", "false"),
+    ];
+    let made = world.ask(RequestCode::UPDATE_AND_CREATE_TOPIC, &fields, b"");
+    assert_eq!(made.code(), ResponseCode::SUCCESS);
+}
+
 fn bodies(answer: &Answer) -> usize {
     protocol::message::record::Records::new(answer.0.body()).count()
 }
@@ -200,20 +215,7 @@ fn answered_before_the_disk_has_it(role: &str) -> World {
     for _message in 0..7 {
         send_until_ok(&world, "T");
     }
-    world.ask(
-        RequestCode::UPDATE_AND_CREATE_TOPIC,
-        &[
-            ("topic", "new"),
-            ("defaultTopic", "TBW102"),
-            ("readQueueNums", "3"),
-            ("writeQueueNums", "3"),
-            ("perm", "6"),
-            ("topicFilterType", "SINGLE_TAG"),
-            ("topicSysFlag", "0"),
-            ("order", "false"),
-        ],
-        b"",
-    );
+    make_topic(&world, "new", "3");
     assert_eq!(bodies(&world.pull("g", "T", 0, 0)), 7);
     assert_eq!(world.commit("g", "T", 0, 4).code(), ResponseCode::SUCCESS);
     world.simulation.run_for(Duration::from_secs(6));
@@ -287,20 +289,7 @@ fn gone_separate_ways(flush_interval_ms: u32) -> World {
     for _message in 0..7 {
         send_until_ok(&world, "T");
     }
-    world.ask(
-        RequestCode::UPDATE_AND_CREATE_TOPIC,
-        &[
-            ("topic", "lost"),
-            ("defaultTopic", "TBW102"),
-            ("readQueueNums", "1"),
-            ("writeQueueNums", "1"),
-            ("perm", "6"),
-            ("topicFilterType", "SINGLE_TAG"),
-            ("topicSysFlag", "0"),
-            ("order", "false"),
-        ],
-        b"",
-    );
+    make_topic(&world, "lost", "1");
     await_slave(&world);
     world.simulation.run_for(Duration::from_secs(2));
     // Its seal says what is durable by now.
