@@ -11,9 +11,12 @@ use crate::real_file::RealFile;
 use crate::sim::file as sim;
 use crate::world::is_simulated;
 use bytes::Bytes;
+use std::collections::{BTreeMap, VecDeque};
 use std::io;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::sync::{Condvar, Mutex, PoisonError};
 
 /// How a file is opened. Reading is always possible.
 #[derive(Clone, Copy, Debug, Default)]
@@ -267,7 +270,9 @@ pub async fn replace(path: &Path, contents: Vec<u8>) -> io::Result<()> {
         return sim::replace(path, contents).await;
     }
     let path = path.to_owned();
+    let turn = Turn::take(&path);
     crate::task::blocking(move || {
+        turn.wait();
         let temporary = temporary_name(&path);
         let replaced = write_and_rename(&temporary, &contents, &path);
         if replaced.is_err() {
@@ -277,6 +282,52 @@ pub async fn replace(path: &Path, contents: Vec<u8>) -> io::Result<()> {
         replaced
     })
     .await
+}
+
+/// Replacements of a name come one after the other, in the order in which they were asked for: one whose future was dropped goes on to its
+/// end on its thread, and the next has the same temporary name.
+struct Turn {
+    path: PathBuf,
+    number: u64,
+}
+
+/// Who waits for each name, the one at work first.
+static TURNS: Mutex<BTreeMap<PathBuf, VecDeque<u64>>> = Mutex::new(BTreeMap::new());
+static TURN_ENDED: Condvar = Condvar::new();
+static NEXT_TURN: AtomicU64 = AtomicU64::new(0);
+
+impl Turn {
+    fn take(path: &Path) -> Turn {
+        let number = NEXT_TURN.fetch_add(1, Ordering::Relaxed);
+        let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+        turns.entry(path.to_owned()).or_default().push_back(number);
+        Turn {
+            path: path.to_owned(),
+            number,
+        }
+    }
+
+    /// Blocks the thread.
+    fn wait(&self) {
+        let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+        while turns.get(&self.path).and_then(VecDeque::front) != Some(&self.number) {
+            turns = TURN_ENDED.wait(turns).unwrap_or_else(PoisonError::into_inner);
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let mut turns = TURNS.lock().unwrap_or_else(PoisonError::into_inner);
+        if let Some(waiting) = turns.get_mut(&self.path) {
+            waiting.retain(|number| *number != self.number);
+            if waiting.is_empty() {
+                turns.remove(&self.path);
+            }
+        }
+        drop(turns);
+        TURN_ENDED.notify_all();
+    }
 }
 
 fn write_and_rename(temporary: &Path, contents: &[u8], path: &Path) -> io::Result<()> {

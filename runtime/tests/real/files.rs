@@ -190,6 +190,21 @@ fn a_lock_is_held_once() {
 }
 
 #[test]
+fn a_replacement_that_nobody_waits_for_ends_before_the_next_of_the_name_begins() {
+    in_each_way(|directory| async move {
+        let path = directory.join("name");
+        for round in 0..30_u8 {
+            for _dropped in 0..3 {
+                let mut dropped = std::pin::pin!(file::replace(&path, vec![255; 1 << 18]));
+                let _started = runtime::sync::race(&mut dropped, runtime::yield_now()).await;
+            }
+            file::replace(&path, vec![round; 9]).await.unwrap();
+            assert_eq!(file::read(&path).await.unwrap(), [round; 9]);
+        }
+    });
+}
+
+#[test]
 fn small_files_are_replaced_listed_renamed_and_removed() {
     in_each_way(|directory| async move {
         let deep = directory.join("a/b");
