@@ -219,14 +219,17 @@ impl Broker {
 
     /// A slave copies its master; a master lets slaves in, delivers what is due, and keeps what its consumers say.
     fn start_role(self: Arc<Self>, core: &Rc<Core>) -> Result<(), StartError> {
-        let store = self.layout.identity();
         match self.origin {
             Origin::Master => {
+                let store_id = self.layout.identity().store_id;
                 for shard in core.own_shards() {
                     let (core, shard, this) = (Rc::clone(core), Rc::clone(shard), Arc::clone(&self));
-                    runtime::spawn(follower::follow(core, shard, store.store_id, this));
+                    runtime::spawn(follower::follow(core, shard, store_id, this));
                 }
-                self.serve_log(core);
+                // Its master wants the log, should that come back without the end of its own.
+                if let Err(error) = self.serve_log(core) {
+                    tracing::warn!(%error, "a master that loses the end of its log cannot have it from this slave");
+                }
                 return Ok(());
             }
             Origin::ApacheMaster => {
@@ -241,9 +244,7 @@ impl Broker {
             }
             Origin::Clients => {}
         }
-        let config = &self.settings.config;
-        let listener = bind(&config.bind_address, config.ha_listen_port)?;
-        runtime::spawn(leader::serve(Rc::clone(core), listener, store));
+        self.serve_log(core)?;
         delayed_messages::start(core);
         for shard in core.own_shards() {
             runtime::spawn(Rc::clone(shard).keep_consumer_offsets());
@@ -251,20 +252,12 @@ impl Broker {
         Ok(())
     }
 
-    /// A slave serves its log to its master, should that come back without the end of its own.
-    fn serve_log(&self, core: &Rc<Core>) {
+    /// Lets others copy the log, on the HA port.
+    fn serve_log(&self, core: &Rc<Core>) -> Result<(), StartError> {
         let config = &self.settings.config;
-        match bind(&config.bind_address, config.ha_listen_port) {
-            Ok(listener) => drop(runtime::spawn(leader::serve(
-                Rc::clone(core),
-                listener,
-                self.layout.identity(),
-            ))),
-            // It is a slave all the same.
-            Err(error) => {
-                tracing::warn!(%error, "a master that loses the end of its log cannot have it from this slave")
-            }
-        }
+        let listener = bind(&config.bind_address, config.ha_listen_port)?;
+        runtime::spawn(leader::serve(Rc::clone(core), listener, self.layout.identity()));
+        Ok(())
     }
 
     async fn run_control(&self, core: &Rc<Core>, control: &Rc<Control>) {

@@ -151,6 +151,7 @@ async fn take(shard: &CoreShard, store_id: u64, slave: SocketAddr) -> io::Result
         if end >= confirmed {
             return Ok(());
         }
+        // Says that this master is alive; nobody at a slave waits for how far it is.
         let progress = Progress {
             committed: hello.end.position,
             synced: hello.end.position,

@@ -150,10 +150,9 @@ impl SlavePlan {
         let faults = swarm(seed ^ (number + 5) << 40, &[&ANYWHERE[..], &SERVERS[..]].concat());
         let sync_errors = faults.get(FaultKind::SyncError) / 4;
         let synchronous = rng.below(3) > 0;
-        let master_is_lost = synchronous && rng.below(2) == 0;
         SlavePlan {
             synchronous,
-            master_is_lost,
+            master_is_lost: synchronous && rng.below(2) == 0,
             flush: if rng.below(2) == 0 {
                 FlushMode::Sync
             } else {

@@ -9,7 +9,7 @@ use super::open::Store;
 use super::repair::{self, Action, Done, Plan};
 use super::verify::{Watcher, verify_shard};
 use engine::inspect::{PAGE_SIZE, SEAL_SIZE};
-use engine::{Hooks, NewMessage, Shard, StoreOptions, prepare_store};
+use engine::{Appended, Hooks, NewMessage, Shard, StoreOptions, prepare_store};
 use protocol::model::{QueueId, ShardId};
 use runtime::probe::{IoPath, Refusal};
 use std::fs;
@@ -33,8 +33,8 @@ async fn open(root: &Path) -> Shard {
     Shard::open(&layout, ShardId::ZERO, Hooks::default()).await.unwrap().0
 }
 
-/// Appends a message and waits for its commit; returns where its record lies.
-async fn send(shard: &Shard, topic: &str, queue_id: u32, body: &[u8]) -> Range<u64> {
+/// Appends a message that has this key.
+fn append(shard: &Shard, (topic, queue_id): (&str, u32), body: &[u8], key: &str) -> Appended {
     let message = NewMessage {
         queue: shard.queue(topic, queue_id).unwrap(),
         topic,
@@ -47,15 +47,25 @@ async fn send(shard: &Shard, topic: &str, queue_id: u32, body: &[u8]) -> Range<u
         reconsume_times: 0,
         prepared_transaction_offset: 0,
         body,
-        properties: "TAGS\u{1}a\u{2}KEYS\u{1}k\u{2}",
+        properties: &format!("TAGS\u{1}a\u{2}KEYS\u{1}{key}\u{2}"),
         tag_hash: i64::from(b'a'),
-        keys: &["k"],
+        keys: &[key],
         in_consume_queue: true,
     };
-    let appended = shard.append(&message).unwrap();
+    shard.append(&message).unwrap()
+}
+
+/// Waits for the commit of a message; returns where its record lies.
+async fn committed(shard: &Shard, appended: &Appended) -> Range<u64> {
     shard.committed(appended.batch).await.unwrap();
     let position = appended.physical_offset.position();
     position..position + appended.size as u64
+}
+
+/// Appends a message and waits for its commit; returns where its record lies.
+async fn send(shard: &Shard, topic: &str, queue_id: u32, body: &[u8]) -> Range<u64> {
+    let appended = append(shard, (topic, queue_id), body, "k");
+    committed(shard, &appended).await
 }
 
 struct TestStore {

@@ -19,6 +19,15 @@ impl TestStore {
         findings.into_iter().map(|finding| finding.reason).collect()
     }
 
+    /// One thing is wrong, in the key index, and its reason says so.
+    fn assert_only_finding(&self, part_of_reason: &str) {
+        let reasons = self.key_findings();
+        assert!(
+            matches!(&reasons[..], [reason] if reason.contains(part_of_reason)),
+            "{reasons:?}"
+        );
+    }
+
     /// Moves the key index away and has a start make it again.
     fn repair_keys(&self) {
         let root = self.directory.path();
@@ -139,11 +148,7 @@ fn entries_out_of_order_are_found() {
     let mut run = ChangedRun::new(&store, 0);
     run.entries()[0] = 0xff;
     run.write();
-    let reasons = store.key_findings();
-    assert!(
-        matches!(&reasons[..], [reason] if reason.contains("not in order")),
-        "{reasons:?}"
-    );
+    store.assert_only_finding("not in order");
 }
 
 #[test]
@@ -154,11 +159,7 @@ fn an_entry_that_was_removed_is_found_and_a_repair_mends_it() {
     run.entries().copy_within(ENTRY_SIZE..KEY_PAGE_SIZE - 4, 0);
     run.page(0)[ENTRIES_AT..ENTRIES_AT + 4].copy_from_slice(&(count - 1).to_be_bytes());
     run.write();
-    let reasons = store.key_findings();
-    assert!(
-        matches!(&reasons[..], [reason] if reason.contains("no run has 1 of the entries")),
-        "{reasons:?}"
-    );
+    store.assert_only_finding("no run has 1 of the entries");
     store.repair_keys();
 }
 
@@ -167,28 +168,9 @@ async fn send_and_index_early(shard: &Shard) -> Range<u64> {
     // A table becomes a run when it holds something from before the last checkpoint.
     send(shard, "Orders", 0, b"before").await;
     shard.checkpoint().await.unwrap();
-    let message = NewMessage {
-        queue: shard.queue("Orders", 0).unwrap(),
-        topic: "Orders",
-        queue_id: QueueId::new(0).unwrap(),
-        flag: 0,
-        sys_flag: 0,
-        born_timestamp: 1,
-        born_host: "127.0.0.1:1000".parse().unwrap(),
-        store_host: "127.0.0.1:10911".parse().unwrap(),
-        reconsume_times: 0,
-        prepared_transaction_offset: 0,
-        body: b"early",
-        properties: "TAGS\u{1}a\u{2}KEYS\u{1}early\u{2}",
-        tag_hash: i64::from(b'a'),
-        keys: &["early"],
-        in_consume_queue: true,
-    };
-    let appended = shard.append(&message).unwrap();
+    let appended = append(shard, ("Orders", 0), b"early", "early");
     shard.checkpoint().await.unwrap();
-    shard.committed(appended.batch).await.unwrap();
-    let position = appended.physical_offset.position();
-    position..position + appended.size as u64
+    committed(shard, &appended).await
 }
 
 /// A store that was killed behind such a message, and where that lies.
@@ -221,11 +203,7 @@ fn a_killed_store_is_clean_before_and_after_a_start_that_adds_entries_again() {
     let mut run = ChangedRun::new(&store, 1);
     run.entries()[7] ^= 1;
     run.write();
-    let reasons = store.key_findings();
-    assert!(
-        matches!(&reasons[..], [reason] if reason.contains("1 entries are of no key")),
-        "{reasons:?}"
-    );
+    store.assert_only_finding("1 entries are of no key");
     store.repair_keys();
 }
 
