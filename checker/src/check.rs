@@ -186,8 +186,9 @@ impl History {
             self.report.expired += 1;
             return;
         }
-        if may_be_cut_off(&broker.cuts, claim, oldest_left) {
+        if let Some(window) = may_be_cut_off(&broker.cuts, claim, oldest_left) {
             self.report.cut_off += 1;
+            self.report.cut_off_window = self.report.cut_off_window.max(window);
             return;
         }
         let same_life = self.life_of(queue, claim) == Some(slot.epoch);
@@ -331,10 +332,12 @@ fn filled(state: &Queue, hole: Hole) -> impl Iterator<Item = (u64, &Slot)> {
 }
 
 /// Whether a cut may have taken an acknowledged message: the first one after its answer, or one while the answer was under
-/// way. It came soon enough, and nothing that was acknowledged before that cut and lies behind the message is left.
-fn may_be_cut_off(cuts: &[Cut], claim: &Claim, oldest_left_behind: Tick) -> bool {
+/// way. It came soon enough, and nothing that was acknowledged before that cut and lies behind the message is left. The time
+/// from the acknowledgement to the cut, if so.
+fn may_be_cut_off(cuts: &[Cut], claim: &Claim, oldest_left_behind: Tick) -> Option<Tick> {
     let first = cuts.partition_point(|cut| cut.tick < claim.began);
     let last = cuts.partition_point(|cut| cut.tick < claim.ended);
-    let mut possible = cuts.iter().take(last + 1).skip(first);
-    possible.any(|cut| cut.tick.saturating_sub(claim.ended) <= cut.window && oldest_left_behind >= cut.tick)
+    let possible = cuts.iter().take(last + 1).skip(first);
+    let mut possible = possible.filter(|cut| oldest_left_behind >= cut.tick);
+    possible.find_map(|cut| Some(cut.tick.saturating_sub(claim.ended)).filter(|window| *window <= cut.window))
 }

@@ -1,6 +1,6 @@
 //! What a check found, in numbers and with examples.
 
-use crate::history::MessageId;
+use crate::history::{MessageId, Tick};
 use crate::reader::Cause;
 use std::collections::BTreeMap;
 use std::fmt;
@@ -85,6 +85,8 @@ pub struct Report {
     pub deleted: u64,
     /// Acknowledged and gone with a power cut whose loss was promised: recent, and nothing older than what is left.
     pub cut_off: u64,
+    /// Of these: the longest time from an acknowledgement to the cut that took it.
+    pub cut_off_window: Tick,
     /// Acknowledged and not given out by a broker whose medium was damaged; allowed where that was said before.
     pub damaged: u64,
     /// How often each class was found.
@@ -104,6 +106,39 @@ impl Report {
     #[must_use]
     pub fn count(&self, class: Class) -> u64 {
         self.violations.get(&class).copied().unwrap_or(0)
+    }
+
+    /// Adds what another history amounts to.
+    pub fn add(&mut self, other: Report) {
+        let counts = [
+            (&mut self.sent, other.sent),
+            (&mut self.acknowledged, other.acknowledged),
+            (&mut self.rejected, other.rejected),
+            (&mut self.unknown, other.unknown),
+            (&mut self.unknown_stored, other.unknown_stored),
+            (&mut self.reads, other.reads),
+            (&mut self.unseen, other.unseen),
+            (&mut self.expired, other.expired),
+            (&mut self.deleted, other.deleted),
+            (&mut self.cut_off, other.cut_off),
+            (&mut self.damaged, other.damaged),
+        ];
+        for (count, more) in counts {
+            *count += more;
+        }
+        self.cut_off_window = self.cut_off_window.max(other.cut_off_window);
+        for (cause, more) in other.duplicates {
+            *self.duplicates.entry(cause).or_insert(0) += more;
+        }
+        for (class, more) in other.violations {
+            *self.violations.entry(class).or_insert(0) += more;
+        }
+        for example in other.examples {
+            let alike = self.examples.iter().filter(|known| known.class == example.class);
+            if (alike.count() as u64) < EXAMPLES_MAX {
+                self.examples.push(example);
+            }
+        }
     }
 
     pub(crate) fn found(&mut self, violation: Violation) {

@@ -538,6 +538,7 @@ fn a_power_cut_may_take_the_newest_within_its_window_and_nothing_else() {
     .check();
     assert_found(&report, &[]);
     assert_eq!(report.cut_off, 2);
+    assert!((1..=20).contains(&report.cut_off_window), "{report:?}");
     let report = Run {
         cut: Some((base.tick + 1, 1)),
         ..base.clone()
@@ -607,4 +608,20 @@ fn a_deleted_topic_owes_nothing_and_its_successor_is_another() {
     let report = history.check();
     assert_eq!(report.deleted, 80);
     assert_found(&report, &[(Class::Lost, 1)]);
+}
+
+#[test]
+fn reports_add_up_and_keep_a_few_examples_of_each_class() {
+    let mut lossy = healthy();
+    lossy.stored[0].pop();
+    let one = lossy.check();
+    let mut sum = Report::default();
+    for _ in 0..12 {
+        sum.add(one.clone());
+    }
+    assert_eq!((sum.acknowledged, sum.reads), (12 * one.acknowledged, 12 * one.reads));
+    assert_eq!(sum.count(Class::Lost), 12);
+    let examples = sum.examples.iter().filter(|example| example.class == Class::Lost);
+    assert_eq!(examples.count(), 10);
+    assert!(!sum.is_ok());
 }

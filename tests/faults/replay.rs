@@ -5,11 +5,12 @@
 //! The control is a disk that lies about its last flushes: if nothing were missing then, the check would see nothing.
 
 use crate::Plan;
+use checker::{Class, Report};
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tests::disks::{Ext4, Fate, Journal, Loop, RecordedDisk, Recording};
 use tests::harness::{FlushMode, Separate, Setup, Waits, seed};
-use tests::load::{History, Load, Options, Verdict, check, read_back};
+use tests::load::{History, Load, Options, check, read_back};
 
 /// Small, as it is written anew for each state; large enough that no retention by disk use begins.
 const DISK_SIZE: usize = 160 << 20;
@@ -43,11 +44,11 @@ pub(crate) fn run(plan: &Plan) {
             let verdict = stage.show(&image, &history, recording.at(cut));
             harmed += usize::from(writes > 0);
             unflushed += writes;
-            if !verdict.is_clean() {
+            if !verdict.is_ok() {
                 let kept = keep(&image, seed);
                 panic!("power cut before operation {cut}, seed {seed}: {verdict}; the disk is kept as {kept}");
             }
-            honest.add(&verdict);
+            honest.add(verdict);
             if is_over(honest.states) {
                 break;
             }
@@ -55,7 +56,7 @@ pub(crate) fn run(plan: &Plan) {
         if lying.states == 0 {
             for cut in cuts(&recording, &history, plan.choose(2, 6), &mut waits) {
                 let image = recording.after_power_cut(cut, IGNORED_FLUSHES, || Fate::Dropped);
-                lying.add(&stage.show(&image, &history, recording.at(cut)));
+                lying.add(stage.show(&image, &history, recording.at(cut)));
             }
         }
     }
@@ -67,8 +68,11 @@ pub(crate) fn run(plan: &Plan) {
         begin.elapsed() / u32::try_from(honest.states + lying.states).unwrap()
     );
     println!(
-        "  control, a disk that lies about {IGNORED_FLUSHES} flushes: states={} of which {} lost something: {}",
-        lying.states, lying.with_loss, lying.verdict
+        "  control, a disk that lies about {IGNORED_FLUSHES} flushes: states={} of which {} lost something, {} messages of {} acknowledged",
+        lying.states,
+        lying.with_loss,
+        lying.verdict.count(Class::Lost),
+        lying.verdict.acknowledged
     );
     assert_eq!(
         lying.with_loss, lying.states,
@@ -89,13 +93,13 @@ fn keep(image: &[u8], seed: u64) -> String {
 struct Totals {
     states: usize,
     with_loss: usize,
-    verdict: Verdict,
+    verdict: Report,
 }
 
 impl Totals {
-    fn add(&mut self, verdict: &Verdict) {
+    fn add(&mut self, verdict: Report) {
         self.states += 1;
-        self.with_loss += usize::from(verdict.lost > 0);
+        self.with_loss += usize::from(verdict.count(Class::Lost) > 0);
         self.verdict.add(verdict);
     }
 }
@@ -170,7 +174,7 @@ impl Stage<'_> {
     }
 
     /// Starts the broker on an image and holds what it gives out against what was acknowledged until then.
-    fn show(&mut self, image: &[u8], history: &History, until: Instant) -> Verdict {
+    fn show(&mut self, image: &[u8], history: &History, until: Instant) -> Report {
         let file = self.dir.join("image");
         std::fs::write(&file, image).unwrap_or_else(|error| panic!("cannot write {}: {error}", file.display()));
         let device = Loop::of(&file, false);

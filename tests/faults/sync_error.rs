@@ -7,11 +7,12 @@
 //! The same script runs against Apache's broker with `--against apache`: then the counts are printed and not judged.
 
 use crate::{Plan, against_apache};
+use checker::Report;
 use std::path::Path;
 use std::time::{Duration, Instant};
 use tests::disks::{Ext4, Journal, Loop, RecordedDisk, Zram};
 use tests::harness::{FlushMode, Separate, Setup};
-use tests::load::{History, Load, Options, Verdict, check, read_back};
+use tests::load::{History, Load, Options, check, count, read_back};
 
 /// zram holds zeros for nothing, so it can be large; the FUSE disk lies in memory as it is.
 const ZRAM_SIZE: u64 = 3 << 30;
@@ -109,7 +110,7 @@ fn script<B>(what: &str, plan: &Plan, device: &Path, at: &Path, break_it: impl F
     let received = read_back(&namesrv, &history.topic).unwrap_or_else(|problem| panic!("{problem}"));
     let verdict = check(&history, None, &received);
     let seen = Seen {
-        readable: readable.map(|received| received.len()),
+        readable: readable.map(|received| count(&received)),
         alive,
         at_break,
         begin,
@@ -126,7 +127,7 @@ struct Seen {
     at_break: Instant,
 }
 
-fn report(what: &str, history: &History, verdict: &Verdict, seen: &Seen) {
+fn report(what: &str, history: &History, verdict: &Report, seen: &Seen) {
     let after_break = history.acknowledged_since(seen.at_break);
     let after_failure = history.acknowledged_after_a_failure(seen.begin);
     let first_failure = history
@@ -149,7 +150,7 @@ fn report(what: &str, history: &History, verdict: &Verdict, seen: &Seen) {
     if against_apache() {
         return;
     }
-    assert!(verdict.is_clean(), "acknowledged and gone: {verdict}");
+    assert!(verdict.is_ok(), "acknowledged and gone: {verdict}");
     assert_eq!(after_failure, 0, "acknowledged after a failed sync of the same log");
     assert!(first_failure.is_some(), "no send failed: the device did not");
     assert!(

@@ -15,7 +15,7 @@ mod waits;
 pub use admin_table::{Row, Values, judge, read as admin_rows};
 pub use apache::{apache_jars, apache_server};
 pub use clients::{Client, Report, build_maven};
-pub use java_load::{JavaLoad, LoadResult};
+pub use java_load::{JavaLoad, assert_nothing_lost};
 pub use places::{binary, clients_dir, workspace};
 pub use ports::PortBlock;
 pub use process::{Process, resident_bytes};

@@ -2,23 +2,25 @@
 //!
 //! A sender numbers its messages and sends each once, waiting for the answer: SEND_OK is acknowledged, everything else is
 //! unsure, and may be there or not. Sender s always sends to queue s mod queues, so per queue the numbers of a sender only
-//! grow. The check needs nothing but the bodies: each says whose it is, which number it has, and whether it is whole.
+//! grow. Each body says whose it is, which number it has, and whether it is whole; the queue checker judges.
 
 mod check;
 mod history;
 mod readback;
+mod recorded;
 
-pub use check::{Verdict, check};
+pub use check::{check, check_after_power_cut};
 pub use history::{Answer, History};
-pub use readback::{Received, read_back};
+pub use readback::{Pull, count, read_back};
+pub use recorded::judge_recording;
 
 use bytes::Bytes;
+use checker::body::{encode, name_checksum};
+use checker::{Identity, MessageId};
 use client::{Admin, Client, Message, Producer, RouteQueue, SendStatus};
 use protocol::body::topic::TopicConfig;
 use runtime::core::run_here;
 use runtime::probe::{IoPath, Refusal};
-use std::cell::RefCell;
-use std::fmt::Write as _;
 use std::rc::Rc;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use std::sync::mpsc::channel;
@@ -212,10 +214,10 @@ async fn send_until_stopped(client: Client, queues: Vec<RouteQueue>, options: Op
 async fn send(producer: Producer, sender: u32, queue: RouteQueue, options: Rc<Options>, shared: Arc<Shared>) {
     let mut number = 0;
     while !shared.stop.load(Ordering::Relaxed) {
-        shared.lock().sent(sender);
-        let message = Message::new(&options.topic, body(sender, number, options.size));
+        shared.lock().sent(sender, number);
+        let message = Message::new(&options.topic, body(&options.topic, sender, number, options.size));
         let answer = match producer.send_to(&queue, &message).await {
-            Ok(result) if result.status == SendStatus::Ok => Ok(()),
+            Ok(result) if result.status == SendStatus::Ok => Ok(result.queue_offset.unsigned_abs()),
             Ok(result) => Err(format!("{:?}", result.status)),
             Err(error) => Err(reason(&error)),
         };
@@ -246,55 +248,16 @@ fn reason(error: &client::Error) -> String {
     }
 }
 
-thread_local! {
-    static TEXT: RefCell<String> = const { RefCell::new(String::new()) };
-}
-
-/// "sender number " and bytes that follow from both.
-fn body(sender: u32, number: u32, size: usize) -> Bytes {
-    TEXT.with_borrow_mut(|head| {
-        head.clear();
-        write!(head, "{sender} {number} ").expect("a text takes everything");
-        let mut body = Vec::with_capacity(size.max(head.len()));
-        body.extend_from_slice(head.as_bytes());
-        let mut state = (u64::from(sender) << 32 | u64::from(number)).wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
-        while body.len() < size {
-            state ^= state << 13;
-            state ^= state >> 7;
-            state ^= state << 17;
-            let left = size - body.len();
-            body.extend_from_slice(&state.to_le_bytes()[..left.min(8)]);
-        }
-        body.into()
-    })
-}
-
-/// Sender and number of a body that is whole.
-fn identity(bytes: &[u8]) -> Option<(u32, u32)> {
-    let mut words = bytes.splitn(3, |&byte| byte == b' ');
-    let mut number = || std::str::from_utf8(words.next()?).ok()?.parse().ok();
-    let (sender, message) = (number()?, number()?);
-    (body(sender, message, bytes.len()) == bytes).then_some((sender, message))
-}
-
-#[cfg(test)]
-mod unit {
-    use super::{body, identity};
-
-    #[test]
-    fn a_body_tells_whose_it_is_and_one_flipped_bit_makes_it_nobodys() {
-        let whole = body(7, 1234, 512);
-        assert_eq!((whole.len(), identity(&whole)), (512, Some((7, 1234))));
-        for at in [0, 3, 8, 300, 511] {
-            let mut flipped = whole.to_vec();
-            flipped[at] ^= 1;
-            assert_eq!(identity(&flipped), None, "bit of byte {at}");
-        }
-        assert_eq!(
-            identity(&whole[..511]),
-            Some((7, 1234)),
-            "shorter bodies are of another size"
-        );
-        assert_eq!(identity(b""), None);
-    }
+/// What the queue checker knows a message by.
+fn body(topic: &str, sender: u32, number: u32, size: usize) -> Bytes {
+    let identity = Identity {
+        id: MessageId {
+            producer: sender,
+            sequence: u64::from(number),
+        },
+        sharding_key: None,
+        topic: name_checksum(topic.as_bytes()),
+        properties: 0,
+    };
+    encode(&identity, size).into()
 }

@@ -1,11 +1,12 @@
 //! The broker is ended again and again while clients send: what was acknowledged is there, once, whole and in order.
 //!
-//! A Java client sends from eight threads, each message once, and notes every acknowledgement. Between two ends of the
+//! A Java client sends from eight threads, each message once, and records every acknowledgement; the queue checker judges. Between two ends of the
 //! broker at least `ACKS_BETWEEN` messages are acknowledged, so that each end hits a broker at work. Then everything is read
 //! back. `faults/kill.rs` does the same at size.
 
+use checker::Report;
 use std::time::{Duration, Instant};
-use tests::harness::{FlushMode, JavaLoad, LoadResult, Separate, Waits, seed, setting};
+use tests::harness::{FlushMode, JavaLoad, Separate, Waits, assert_nothing_lost, seed, setting};
 
 const ACKS_BETWEEN: u64 = 200;
 const WAIT_MAX: Duration = Duration::from_millis(700);
@@ -16,8 +17,8 @@ enum End {
     Terminate,
 }
 
-/// Returns the client's result line and the longest time from start to `boot success`.
-fn broken_broker(flush: FlushMode, end: End, ends: u64, seed: u64) -> (LoadResult, Duration) {
+/// Returns what the checker says and the longest time from start to `boot success`.
+fn broken_broker(flush: FlushMode, end: End, ends: u64, seed: u64) -> (Report, Duration) {
     let mut waits = Waits::new(seed);
     let mut servers = Separate::start(flush);
     let mut load = JavaLoad::start(&servers.ports.namesrv_address(), "it_kill_loop");
@@ -41,28 +42,22 @@ fn broken_broker(flush: FlushMode, end: End, ends: u64, seed: u64) -> (LoadResul
 fn kill_9_in_async_flush_loses_nothing_acknowledged() {
     let (kills, seed) = (setting("RINGMQ_TEST_KILLS", 5), seed());
     let (result, slowest) = broken_broker(FlushMode::Async, End::Kill, kills, seed);
-    println!(
-        "{kills} kills, async flush, slowest start {slowest:?}, seed {seed}: {}",
-        result.0
-    );
-    result.assert_nothing_lost(ACKS_BETWEEN, seed);
+    println!("{kills} kills, async flush, slowest start {slowest:?}, seed {seed}: {result}");
+    assert_nothing_lost(&result, ACKS_BETWEEN, seed);
 }
 
 #[test]
 fn kill_9_in_sync_flush_loses_nothing_acknowledged() {
     let (kills, seed) = (setting("RINGMQ_TEST_KILLS", 5), seed());
     let (result, slowest) = broken_broker(FlushMode::Sync, End::Kill, kills, seed);
-    println!(
-        "{kills} kills, sync flush, slowest start {slowest:?}, seed {seed}: {}",
-        result.0
-    );
-    result.assert_nothing_lost(ACKS_BETWEEN, seed);
+    println!("{kills} kills, sync flush, slowest start {slowest:?}, seed {seed}: {result}");
+    assert_nothing_lost(&result, ACKS_BETWEEN, seed);
 }
 
 #[test]
 fn clean_restarts_under_load_lose_nothing_acknowledged() {
     let seed = seed();
     let (result, slowest) = broken_broker(FlushMode::Async, End::Terminate, 3, seed);
-    println!("3 clean restarts, slowest start {slowest:?}, seed {seed}: {}", result.0);
-    result.assert_nothing_lost(ACKS_BETWEEN, seed);
+    println!("3 clean restarts, slowest start {slowest:?}, seed {seed}: {result}");
+    assert_nothing_lost(&result, ACKS_BETWEEN, seed);
 }

@@ -87,9 +87,10 @@ impl Client {
         Client::java_program("ringmq.interop.Mqadmin", &[&table.display().to_string()])
     }
 
-    /// The sender and checker of the kill loops, with its own arguments.
-    pub fn load(topic: &str) -> Client {
-        Client::java_program("ringmq.interop.Load", &["--topic", topic])
+    /// The sender of the kill loops, which records what it sends and reads.
+    pub fn load(topic: &str, recording: &Path) -> Client {
+        let recording = recording.display().to_string();
+        Client::java_program("ringmq.interop.Load", &["--topic", topic, "--recording", &recording])
     }
 
     /// What a broker holds when it is moved: `write`, `read` or `count`.

@@ -1,152 +1,93 @@
-//! What a broker gives back, held against what was acknowledged.
+//! What a load sent and what a broker gives back, told to the queue checker.
 
-use super::{History, Received};
-use std::collections::{BTreeMap, BTreeSet};
-use std::fmt;
+use super::{History, Pull};
+use checker::{Cause, MessageId, Outcome, Report, Target};
+use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
-/// The counts of one check; a message may be in several.
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Verdict {
-    pub acknowledged: u64,
-    /// Sent, and answered by an error or not at all: may be there.
-    pub unsure: u64,
-    pub consumed: u64,
-    /// Acknowledged and not there.
-    pub lost: u64,
-    /// There more than once, though sent once.
-    pub duplicated: u64,
-    /// A body that is not whole.
-    pub corrupt: u64,
-    /// Never sent, or to another queue.
-    pub made_up: u64,
-    /// A later message of the same sender lies before it.
-    pub out_of_order: u64,
-    /// Queue offsets missing between two that are there, or there twice.
-    pub holes: u64,
-    /// Lost though a later message of the same sender is there: not a suffix.
-    pub lost_within: u64,
-    /// Time from the first acknowledgement that was lost to the end, if any was.
-    pub window: Option<Duration>,
-}
-
-impl Verdict {
-    /// Whether everything acknowledged is there, once, whole and in order.
-    pub fn is_clean(&self) -> bool {
-        self.lost + self.duplicated + self.is_wrong_beside_loss() == 0
-    }
-
-    /// Faults that no promise allows, not even to a broker that may lose its newest messages.
-    pub fn is_wrong_beside_loss(&self) -> u64 {
-        self.corrupt + self.made_up + self.out_of_order + self.holes + self.lost_within
-    }
-
-    pub fn add(&mut self, other: &Verdict) {
-        self.acknowledged += other.acknowledged;
-        self.unsure += other.unsure;
-        self.consumed += other.consumed;
-        self.lost += other.lost;
-        self.duplicated += other.duplicated;
-        self.corrupt += other.corrupt;
-        self.made_up += other.made_up;
-        self.out_of_order += other.out_of_order;
-        self.holes += other.holes;
-        self.lost_within += other.lost_within;
-        self.window = self.window.max(other.window);
-    }
-}
-
-impl fmt::Display for Verdict {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(
-            f,
-            "acknowledged={} unsure={} consumed={} lost={} duplicated={} corrupt={} made_up={} out_of_order={} holes={}",
-            self.acknowledged,
-            self.unsure,
-            self.consumed,
-            self.lost,
-            self.duplicated,
-            self.corrupt,
-            self.made_up,
-            self.out_of_order,
-            self.holes
-        )?;
-        match self.window {
-            Some(window) => write!(
-                f,
-                " lost_window={} ms lost_within={}",
-                window.as_millis(),
-                self.lost_within
-            ),
-            None => Ok(()),
-        }
-    }
-}
+/// Only one broker is looked at.
+const BROKER: &str = "broker";
 
 /// Checks what was read back. With `until`, only what was acknowledged before then must be there.
-pub fn check(history: &History, until: Option<Instant>, received: &[Received]) -> Verdict {
-    let expected = history.expected(until);
-    let sent: u64 = (0..)
-        .take(history.senders())
-        .map(|s| u64::from(history.sent_by(s)))
-        .sum();
-    let mut verdict = Verdict {
-        acknowledged: expected.iter().map(|numbers| numbers.len() as u64).sum(),
-        consumed: received.len() as u64,
-        ..Verdict::default()
+pub fn check(history: &History, until: Option<Instant>, read: &[Pull]) -> Report {
+    judge(history, until, None, read)
+}
+
+/// The same after a power cut at the end, which may take what was acknowledged within `window` before: per queue the newest
+/// messages.
+pub fn check_after_power_cut(history: &History, window: Duration, read: &[Pull]) -> Report {
+    judge(history, None, Some(window), read)
+}
+
+fn judge(history: &History, until: Option<Instant>, window: Option<Duration>, read: &[Pull]) -> Report {
+    let mut books = checker::History::new();
+    for queue in 0..history.queues() {
+        books.queue(BROKER, &history.topic, queue);
+    }
+    record_sends(&mut books, history, until);
+    if let (Some(window), Some(last)) = (window, history.last_ok()) {
+        // Just after the last acknowledgement, so that this one may be gone too.
+        books.power_cut(BROKER, history.tick(last) + 1, nanos(window));
+    }
+    record_reads(&mut books, history, read);
+    books.check()
+}
+
+fn record_sends(books: &mut checker::History, history: &History, until: Option<Instant>) {
+    let queue_of = |books: &mut checker::History, sender| books.queue(BROKER, &history.topic, history.queue_of(sender));
+    let id = |sender, number: u32| MessageId {
+        producer: sender,
+        sequence: u64::from(number),
     };
-    verdict.unsure = sent - history.acknowledged(None).count() as u64;
-    verdict.holes = holes(received);
-    let seen = place(history, received, &mut verdict);
-    let end = until.or_else(|| history.last_ok());
-    for (numbers, seen) in expected.iter().zip(&seen) {
-        for (number, at) in numbers.iter().filter(|(number, _)| !seen.contains(number)) {
-            verdict.lost += 1;
-            let follower = seen.last().is_some_and(|last| last > number);
-            verdict.lost_within += u64::from(follower);
-            let ago = end.map(|end| end.saturating_duration_since(*at));
-            verdict.window = verdict.window.max(ago);
-        }
-    }
-    verdict
-}
-
-/// Gives each message to its sender, and counts those that should not be where they are.
-fn place(history: &History, received: &[Received], verdict: &mut Verdict) -> Vec<BTreeSet<u32>> {
-    let mut seen = vec![BTreeSet::new(); history.senders()];
-    let mut last: BTreeMap<u32, u32> = BTreeMap::new();
-    for message in received {
-        let Some((sender, number)) = message.identity else {
-            verdict.corrupt += 1;
-            continue;
+    for answer in history.answers() {
+        let queue = queue_of(books, answer.sender);
+        let id = id(answer.sender, answer.number);
+        books.send_began(id, history.tick(answer.began), Target::Queue(queue), None);
+        let outcome = match answer.outcome {
+            Ok(queue_offset) if until.is_none_or(|until| answer.at < until) => {
+                Outcome::Acknowledged { queue, queue_offset }
+            }
+            _ => Outcome::Unknown,
         };
-        if number >= history.sent_by(sender) || !history.is_queue_of(sender, message.queue_id) {
-            verdict.made_up += 1;
-            continue;
-        }
-        verdict.duplicated += u64::from(!seen[sender as usize].insert(number));
-        let newest = last.entry(sender).or_insert(number);
-        verdict.out_of_order += u64::from(number < *newest);
-        *newest = (*newest).max(number);
+        books.send_ended(id, history.tick(answer.at), outcome);
     }
-    seen
+    for (sender, number, began) in history.under_way() {
+        let queue = queue_of(books, sender);
+        books.send_began(id(sender, number), history.tick(began), Target::Queue(queue), None);
+    }
 }
 
-fn holes(received: &[Received]) -> u64 {
-    let mut by_queue: BTreeMap<i32, Vec<i64>> = BTreeMap::new();
-    for message in received {
-        by_queue.entry(message.queue_id).or_default().push(message.queue_offset);
+fn record_reads(books: &mut checker::History, history: &History, read: &[Pull]) {
+    books.drain_began();
+    let reader = books.reader("fault_reader", true);
+    let mut ends = BTreeMap::new();
+    for pull in read {
+        let queue = books.queue(BROKER, &history.topic, pull.queue_id);
+        if !ends.contains_key(&queue) {
+            books.positioned(reader, queue, pull.from, Cause::Start);
+        }
+        let messages = pull.messages.iter().cloned();
+        books.polled(reader, queue, &pull.poll(|at| history.tick(at)), messages);
+        ends.insert(queue, pull.next);
     }
-    let steps = by_queue
-        .values()
-        .flat_map(|offsets| offsets.windows(2).map(|pair| pair[1] - pair[0]));
-    steps.filter(|&step| step != 1).count() as u64
+    // A queue of which nothing was read is read to its end, too: whatever was acknowledged there is gone.
+    for queue in 0..history.queues() {
+        let queue = books.queue(BROKER, &history.topic, queue);
+        books.drained(queue, ends.get(&queue).copied().unwrap_or(0));
+    }
+}
+
+pub(super) fn nanos(time: Duration) -> u64 {
+    u64::try_from(time.as_nanos()).unwrap_or(u64::MAX)
 }
 
 #[cfg(test)]
 mod unit {
     use super::*;
-    use crate::load::Options;
+    use crate::load::{Options, body};
+    use checker::{Class, body::decode};
+
+    const SIZE: usize = 100;
 
     /// One sender, five messages: 0, 1, 2 and 4 acknowledged, 3 not.
     fn history() -> History {
@@ -155,70 +96,76 @@ mod unit {
             queues: 1,
             ..Options::new("T")
         });
-        for number in 0..5 {
-            history.sent(0);
-            let answer = if number == 3 { Err("late".to_owned()) } else { Ok(()) };
-            history.answered(0, number, answer);
+        for (number, queue_offset) in [Some(0), Some(1), Some(2), None, Some(3)].into_iter().enumerate() {
+            let number = u32::try_from(number).expect("few messages");
+            history.sent(0, number);
+            history.answered(0, number, queue_offset.ok_or_else(|| "late".to_owned()));
         }
         history
     }
 
-    fn verdict(messages: &[(i64, Option<(u32, u32)>)]) -> Verdict {
-        let received: Vec<Received> = messages
-            .iter()
-            .map(|&(queue_offset, identity)| Received {
-                queue_id: 0,
-                queue_offset,
-                identity,
-            })
-            .collect();
-        check(&history(), None, &received)
+    /// One pull of everything: messages by their numbers, from the first place on.
+    fn read(numbers: &[u32]) -> Vec<Pull> {
+        let now = Instant::now();
+        let bodies = numbers.iter().map(|&number| decode(&body("T", 0, number, SIZE)));
+        let end = numbers.len() as u64;
+        vec![Pull {
+            queue_id: 0,
+            began: now,
+            ended: now,
+            from: 0,
+            next: end,
+            queue_begin: 0,
+            queue_end: end,
+            messages: (0..).zip(bodies).collect(),
+        }]
     }
 
-    fn numbers(numbers: &[u32]) -> Verdict {
-        let messages: Vec<_> = (0..).zip(numbers).map(|(at, &n)| (at, Some((0, n)))).collect();
-        verdict(&messages)
+    fn report(numbers: &[u32]) -> Report {
+        check(&history(), None, &read(numbers))
     }
 
     #[test]
     fn what_was_acknowledged_is_enough_and_the_unsure_may_be_there() {
-        let without = numbers(&[0, 1, 2, 4]);
-        assert!(without.is_clean(), "{without}");
-        assert_eq!((without.acknowledged, without.unsure), (4, 1));
-        assert!(numbers(&[0, 1, 2, 3, 4]).is_clean());
+        let without = report(&[0, 1, 2, 4]);
+        assert!(without.is_ok(), "{without}");
+        assert_eq!((without.acknowledged, without.unknown), (4, 1));
+        let with = report(&[0, 1, 2, 4, 3]);
+        assert!(with.is_ok(), "{with}");
     }
 
     #[test]
-    fn each_planted_fault_is_flagged() {
-        assert_eq!(numbers(&[0, 1, 2]).lost, 1, "lost at the end");
-        assert_eq!(numbers(&[0, 1, 2]).lost_within, 0, "a suffix");
-        assert_eq!(numbers(&[0, 2, 4]).lost_within, 1, "lost in the middle");
-        assert_eq!(numbers(&[0, 1, 2, 2, 4]).duplicated, 1);
-        assert_eq!(numbers(&[0, 2, 1, 4]).out_of_order, 1);
-        assert_eq!(numbers(&[0, 1, 2, 4, 5]).made_up, 1, "never sent");
-        let foreign = [(0, Some((0, 0))), (1, Some((9, 0)))];
-        assert_eq!(verdict(&foreign).made_up, 1, "no such sender");
-        assert_eq!(verdict(&[(0, Some((0, 0))), (1, None)]).corrupt, 1);
-        assert_eq!(verdict(&[(0, Some((0, 0))), (2, Some((0, 1)))]).holes, 1);
-        assert_eq!(
-            verdict(&[(0, Some((0, 0))), (0, Some((0, 1)))]).holes,
-            1,
-            "an offset given twice"
-        );
-        assert!(!numbers(&[0, 1, 2]).is_clean());
+    fn what_is_missing_or_stands_elsewhere_is_flagged() {
+        assert_eq!(report(&[0, 1, 2]).count(Class::Lost), 1);
+        assert_eq!(report(&[]).count(Class::Lost), 4);
+        assert_eq!(check(&history(), None, &[]).count(Class::Lost), 4);
+        assert_eq!(report(&[0, 1, 2, 4, 2]).count(Class::InconsistentOffset), 1);
+        assert_eq!(report(&[0, 1, 2, 4, 9]).count(Class::Phantom), 1);
+        let mut damaged = read(&[0, 1, 2, 4]);
+        damaged[0].messages[1].1 = decode(b"x");
+        assert_eq!(check(&history(), None, &damaged).count(Class::CorruptBody), 1);
+    }
+
+    #[test]
+    fn a_power_cut_takes_the_newest_and_its_window_is_told() {
+        let history = history();
+        let cut = check_after_power_cut(&history, Duration::from_secs(3600), &read(&[0, 1]));
+        assert!(cut.is_ok(), "{cut}");
+        assert_eq!(cut.cut_off, 2);
+        assert!(cut.cut_off_window > 0 && cut.cut_off_window < 3_600_000_000_000);
+        let cut = check_after_power_cut(&history, Duration::ZERO, &read(&[0, 1]));
+        assert!(cut.count(Class::Lost) >= 1, "{cut}");
     }
 
     #[test]
     fn with_a_time_only_earlier_acknowledgements_count() {
         let history = history();
-        let until = history.answers()[1].at;
-        let first = Received {
-            queue_id: 0,
-            queue_offset: 0,
-            identity: Some((0, 0)),
-        };
-        let verdict = check(&history, Some(until), &[first]);
+        let until = history.answers()[2].at;
         let before = history.acknowledged(Some(until)).count() as u64;
-        assert_eq!((verdict.acknowledged, verdict.lost), (before, before.saturating_sub(1)));
+        let report = check(&history, Some(until), &read(&[0]));
+        assert_eq!(
+            (report.acknowledged, report.count(Class::Lost)),
+            (before, before.saturating_sub(1))
+        );
     }
 }

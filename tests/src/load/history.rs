@@ -1,22 +1,23 @@
 //! What a load sent and how each message was answered.
 
 use super::Options;
-use std::collections::BTreeMap;
+use super::check::nanos;
 use std::time::Instant;
 
 /// One answer, or the want of one.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Answer {
+    pub began: Instant,
     pub at: Instant,
     pub sender: u32,
     pub number: u32,
-    /// Index into the reasons of failures; `None` for SEND_OK.
-    failure: Option<u16>,
+    /// The queue offset of SEND_OK, or an index into the reasons of failures.
+    pub(super) outcome: Result<u64, u16>,
 }
 
 impl Answer {
     pub fn is_ok(&self) -> bool {
-        self.failure.is_none()
+        self.outcome.is_ok()
     }
 }
 
@@ -27,8 +28,9 @@ pub struct History {
     /// Bytes of a body.
     pub size: usize,
     queues: u32,
-    /// Messages that each sender began to send.
-    sent: Vec<u32>,
+    started: Instant,
+    /// By sender: the message that waits for an answer, and since when.
+    waiting: Vec<Option<(u32, Instant)>>,
     answers: Vec<Answer>,
     reasons: Vec<(String, u64)>,
     failed: u64,
@@ -40,24 +42,35 @@ impl History {
             topic: options.topic.clone(),
             size: options.size,
             queues: options.queues,
-            sent: vec![0; options.senders as usize],
+            started: Instant::now(),
+            waiting: vec![None; options.senders as usize],
             answers: Vec::new(),
             reasons: Vec::new(),
             failed: 0,
         }
     }
 
-    pub(super) fn sent(&mut self, sender: u32) {
-        self.sent[sender as usize] += 1;
+    pub(super) fn sent(&mut self, sender: u32, number: u32) {
+        self.waiting[sender as usize] = Some((number, Instant::now()));
     }
 
-    pub(super) fn answered(&mut self, sender: u32, number: u32, answer: Result<(), String>) {
-        let failure = answer.err().map(|why| self.count(why));
+    pub(super) fn answered(&mut self, sender: u32, number: u32, answer: Result<u64, String>) {
+        let at = Instant::now();
+        let began = self.waiting[sender as usize]
+            .take()
+            .map_or(at, |(_number, since)| since);
+        self.note((began, at), sender, number, answer);
+    }
+
+    /// Notes a send that began and ended at these times.
+    pub(super) fn note(&mut self, times: (Instant, Instant), sender: u32, number: u32, answer: Result<u64, String>) {
+        let outcome = answer.map_err(|why| self.count(why));
         self.answers.push(Answer {
-            at: Instant::now(),
+            began: times.0,
+            at: times.1,
             sender,
             number,
-            failure,
+            outcome,
         });
     }
 
@@ -72,17 +85,23 @@ impl History {
         u16::try_from(at).expect("few kinds of failures")
     }
 
-    pub fn senders(&self) -> usize {
-        self.sent.len()
+    pub(super) fn queues(&self) -> u32 {
+        self.queues
     }
 
-    /// Messages that this sender began to send.
-    pub fn sent_by(&self, sender: u32) -> u32 {
-        self.sent.get(sender as usize).copied().unwrap_or(0)
+    pub(super) fn queue_of(&self, sender: u32) -> u32 {
+        sender % self.queues
     }
 
-    pub(super) fn is_queue_of(&self, sender: u32, queue_id: i32) -> bool {
-        u32::try_from(queue_id) == Ok(sender % self.queues)
+    /// Nanoseconds of the history's own time, from 1.
+    pub(super) fn tick(&self, at: Instant) -> u64 {
+        nanos(at.saturating_duration_since(self.started)) + 1
+    }
+
+    /// Sends without an answer so far: sender, number and since when.
+    pub(super) fn under_way(&self) -> impl Iterator<Item = (u32, u32, Instant)> {
+        let waiting = (0..).zip(&self.waiting);
+        waiting.filter_map(|(sender, waits)| waits.map(|(number, since)| (sender, number, since)))
     }
 
     pub fn answers(&self) -> &[Answer] {
@@ -122,7 +141,7 @@ impl History {
         let mut failed = vec![false; self.queues as usize];
         let mut count = 0;
         for answer in self.answers.iter().filter(|answer| answer.at >= from) {
-            let queue = &mut failed[(answer.sender % self.queues) as usize];
+            let queue = &mut failed[self.queue_of(answer.sender) as usize];
             match answer.is_ok() {
                 false => *queue = true,
                 true if *queue => count += 1,
@@ -142,14 +161,5 @@ impl History {
         } else {
             words.join("; ")
         }
-    }
-
-    /// For each sender the numbers acknowledged before `until`, with the time of the answer.
-    pub(super) fn expected(&self, until: Option<Instant>) -> Vec<BTreeMap<u32, Instant>> {
-        let mut by_sender = vec![BTreeMap::new(); self.sent.len()];
-        for answer in self.acknowledged(until) {
-            by_sender[answer.sender as usize].insert(answer.number, answer.at);
-        }
-        by_sender
     }
 }

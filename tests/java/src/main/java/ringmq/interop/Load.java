@@ -1,20 +1,24 @@
 package ringmq.interop;
 
+import java.io.BufferedOutputStream;
 import java.io.BufferedReader;
+import java.io.DataOutputStream;
+import java.io.FileOutputStream;
+import java.io.IOException;
 import java.io.InputStreamReader;
+import java.nio.ByteBuffer;
 import java.nio.charset.StandardCharsets;
 import java.util.ArrayList;
-import java.util.BitSet;
 import java.util.HashMap;
-import java.util.HashSet;
 import java.util.List;
 import java.util.Map;
-import java.util.Set;
 import java.util.concurrent.atomic.AtomicLong;
+import java.util.zip.CRC32;
 import org.apache.rocketmq.client.consumer.DefaultMQPullConsumer;
 import org.apache.rocketmq.client.consumer.PullResult;
 import org.apache.rocketmq.client.consumer.PullStatus;
 import org.apache.rocketmq.client.producer.DefaultMQProducer;
+import org.apache.rocketmq.client.producer.SendResult;
 import org.apache.rocketmq.client.producer.SendStatus;
 import org.apache.rocketmq.common.TopicConfig;
 import org.apache.rocketmq.common.message.Message;
@@ -22,35 +26,32 @@ import org.apache.rocketmq.common.message.MessageExt;
 import org.apache.rocketmq.common.message.MessageQueue;
 
 /**
- * Sends while somebody kills the broker, then reads everything back: {@code Load --namesrv HOST:PORT --topic T [--threads 8] [--queues 8] [--size 512]}.
- * Commands come on standard input. {@code count} answers {@code ACKED n}. {@code stop} ends the senders, reads the topic and answers
- * {@code RESULT acknowledged=.. unsure=.. consumed=.. lost=.. duplicated=.. corrupt=.. made_up=.. out_of_order=..}.
+ * Sends while somebody kills the broker, then reads everything back: {@code Load --namesrv HOST:PORT --topic T --recording FILE [--threads 8] [--queues 8] [--size 512]}.
+ * Commands come on standard input. {@code count} answers {@code ACKED n}. {@code stop} ends the senders, reads the topic and answers {@code RECORDED}.
+ * It judges nothing: what it sent and what it was given stands in the recording, for the queue checker.
  * A sender numbers its messages and sends each once, waiting for the answer: SEND_OK is acknowledged, everything else is unsure,
  * and may be there or not. Sender s always sends to queue s mod queues, so per queue the numbers of a sender only grow.
+ *
+ * <p>The recording, big-endian: topic (i32 size, bytes), i32 senders, i32 queues, i64 origin of times (ns). Then records by their first byte:
+ * S (i32 sender, i32 number, i64 began, i64 ended, i64 queue offset or -1);
+ * P (i32 queue, i64 began, i64 ended, i64 from, i64 next, i64 least, i64 end, i32 messages, each i64 queue offset, i32 size, body); E at the end.
  */
 public final class Load {
-    private static final class Sender {
-        final int id;
-        final BitSet acknowledged = new BitSet();
-        int sent;
-        long unsure;
-
-        Sender(int id) {
-            this.id = id;
-        }
-    }
+    private static final int HEADER_BYTES = 40;
+    private static final byte[] MAGIC = "RMQCHECK".getBytes(StandardCharsets.US_ASCII);
 
     private final Map<String, String> options;
     private final String topic;
     private final int size;
+    private final DataOutputStream recording;
     private final AtomicLong acknowledged = new AtomicLong();
-    private final List<Sender> senders = new ArrayList<>();
     private volatile boolean stopped;
 
-    private Load(Map<String, String> options) {
+    private Load(Map<String, String> options) throws IOException {
         this.options = options;
         this.topic = options.get("topic");
         this.size = Integer.parseInt(options.getOrDefault("size", "512"));
+        this.recording = new DataOutputStream(new BufferedOutputStream(new FileOutputStream(options.get("recording")), 1 << 20));
     }
 
     public static void main(String[] arguments) throws Exception {
@@ -71,6 +72,12 @@ public final class Load {
             world.awaitRoute(topic);
             brokerName = world.brokerName();
         }
+        byte[] name = World.bytes(topic);
+        recording.writeInt(name.length);
+        recording.write(name);
+        recording.writeInt(threads);
+        recording.writeInt(queues);
+        recording.writeLong(System.nanoTime());
         DefaultMQProducer producer = new DefaultMQProducer("it_load");
         producer.setNamesrvAddr(options.get("namesrv"));
         producer.setSendMsgTimeout(2_000);
@@ -79,9 +86,8 @@ public final class Load {
         producer.start();
         List<Thread> running = new ArrayList<>();
         for (int i = 0; i < threads; i++) {
-            Sender sender = new Sender(i);
+            int sender = i;
             MessageQueue queue = new MessageQueue(topic, brokerName, i % queues);
-            senders.add(sender);
             Thread thread = new Thread(() -> send(producer, sender, queue));
             thread.start();
             running.add(thread);
@@ -96,24 +102,43 @@ public final class Load {
             thread.join();
         }
         producer.shutdown();
-        verify();
+        readBack();
+        recording.writeByte('E');
+        recording.close();
+        System.out.println("RECORDED");
     }
 
-    private void send(DefaultMQProducer producer, Sender sender, MessageQueue queue) {
-        while (!stopped) {
-            int number = sender.sent++;
-            boolean ok;
+    private void send(DefaultMQProducer producer, int sender, MessageQueue queue) {
+        for (int number = 0; !stopped; number++) {
+            long began = System.nanoTime();
+            long queueOffset = -1;
             try {
-                ok = producer.send(new Message(topic, body(sender.id, number)), queue).getSendStatus() == SendStatus.SEND_OK;
+                SendResult result = producer.send(new Message(topic, body(sender, number)), queue);
+                queueOffset = result.getSendStatus() == SendStatus.SEND_OK ? result.getQueueOffset() : -1;
             } catch (Exception e) {
-                ok = false;
+                // Unsure, as the recording says.
             }
-            if (ok) {
-                sender.acknowledged.set(number);
+            recordSend(sender, number, began, queueOffset);
+            if (queueOffset >= 0) {
                 acknowledged.incrementAndGet();
             } else {
-                sender.unsure++;
                 pause(20);
+            }
+        }
+    }
+
+    private void recordSend(int sender, int number, long began, long queueOffset) {
+        long ended = System.nanoTime();
+        synchronized (recording) {
+            try {
+                recording.writeByte('S');
+                recording.writeInt(sender);
+                recording.writeInt(number);
+                recording.writeLong(began);
+                recording.writeLong(ended);
+                recording.writeLong(queueOffset);
+            } catch (IOException e) {
+                throw new java.io.UncheckedIOException("the recording cannot be written", e);
             }
         }
     }
@@ -126,76 +151,56 @@ public final class Load {
         }
     }
 
-    /** "sender number " and bytes that follow from both, so that a body tells whose it is and whether it is whole. */
+    /** The body of a checked message, as the checker's module `body` lays it out. */
     private byte[] body(int sender, int number) {
-        byte[] head = World.bytes(sender + " " + number + " ");
-        byte[] body = World.noise(Math.max(size, head.length), sender * 1_000_003L + number);
-        System.arraycopy(head, 0, body, 0, head.length);
-        return body;
+        byte[] body = World.noise(Math.max(size, HEADER_BYTES), sender * 1_000_003L + number);
+        ByteBuffer header = ByteBuffer.wrap(body);
+        header.put(MAGIC).putInt(body.length).putInt(0);
+        header.putInt(sender).putInt(-1).putLong(number).putInt(checksum(World.bytes(topic))).putInt(0);
+        return header.putInt(12, checksum(body)).array();
     }
 
-    private void verify() throws Exception {
+    private static int checksum(byte[] bytes) {
+        CRC32 crc = new CRC32();
+        crc.update(bytes);
+        return (int) crc.getValue();
+    }
+
+    private void readBack() throws Exception {
         DefaultMQPullConsumer consumer = new DefaultMQPullConsumer("it_load_reader");
         consumer.setNamesrvAddr(options.get("namesrv"));
         consumer.start();
-        List<BitSet> seen = new ArrayList<>();
-        senders.forEach(s -> seen.add(new BitSet()));
-        long consumed = 0;
-        long duplicated = 0;
-        long corrupt = 0;
-        long madeUp = 0;
-        long outOfOrder = 0;
-        Set<MessageQueue> queues = consumer.fetchSubscribeMessageQueues(topic);
-        for (MessageQueue queue : new HashSet<>(queues)) {
-            int[] last = new int[senders.size()];
-            java.util.Arrays.fill(last, -1);
+        for (MessageQueue queue : consumer.fetchSubscribeMessageQueues(topic)) {
+            long end = consumer.maxOffset(queue);
             long from = consumer.minOffset(queue);
-            while (true) {
+            while (from < end) {
+                long began = System.nanoTime();
                 PullResult result = consumer.pull(queue, "*", from, 32, 10_000);
                 if (result.getPullStatus() != PullStatus.FOUND) {
+                    System.out.println("UNREAD " + queue + " from " + from + ": " + result);
                     break;
                 }
-                for (MessageExt message : result.getMsgFoundList()) {
-                    consumed++;
-                    String[] head = new String(message.getBody(), StandardCharsets.ISO_8859_1).split(" ", 3);
-                    int[] id = identity(head);
-                    if (id == null || !java.util.Arrays.equals(body(id[0], id[1]), message.getBody())) {
-                        corrupt++;
-                    } else if (id[0] >= senders.size() || id[1] >= senders.get(id[0]).sent) {
-                        madeUp++;
-                    } else {
-                        duplicated += seen.get(id[0]).get(id[1]) ? 1 : 0;
-                        seen.get(id[0]).set(id[1]);
-                        outOfOrder += id[1] < last[id[0]] ? 1 : 0;
-                        last[id[0]] = Math.max(last[id[0]], id[1]);
-                    }
-                }
+                recordPull(queue.getQueueId(), began, from, result);
                 from = result.getNextBeginOffset();
-            }
-            if (from < consumer.maxOffset(queue)) {
-                System.out.println("UNREAD " + queue + " from " + from + " to " + consumer.maxOffset(queue));
-                corrupt++;
             }
         }
         consumer.shutdown();
-        long lost = 0;
-        long unsure = 0;
-        for (Sender sender : senders) {
-            BitSet missing = (BitSet) sender.acknowledged.clone();
-            missing.andNot(seen.get(sender.id));
-            lost += missing.cardinality();
-            unsure += sender.unsure;
-            missing.stream().limit(5).forEach(n -> System.out.println("LOST sender " + sender.id + " number " + n));
-        }
-        System.out.printf("RESULT acknowledged=%d unsure=%d consumed=%d lost=%d duplicated=%d corrupt=%d made_up=%d out_of_order=%d%n",
-            acknowledged.get(), unsure, consumed, lost, duplicated, corrupt, madeUp, outOfOrder);
     }
 
-    private static int[] identity(String[] head) {
-        try {
-            return new int[] {Integer.parseInt(head[0]), Integer.parseInt(head[1])};
-        } catch (NumberFormatException | ArrayIndexOutOfBoundsException e) {
-            return null;
+    private void recordPull(int queueId, long began, long from, PullResult result) throws IOException {
+        recording.writeByte('P');
+        recording.writeInt(queueId);
+        recording.writeLong(began);
+        recording.writeLong(System.nanoTime());
+        recording.writeLong(from);
+        recording.writeLong(result.getNextBeginOffset());
+        recording.writeLong(result.getMinOffset());
+        recording.writeLong(result.getMaxOffset());
+        recording.writeInt(result.getMsgFoundList().size());
+        for (MessageExt message : result.getMsgFoundList()) {
+            recording.writeLong(message.getQueueOffset());
+            recording.writeInt(message.getBody().length);
+            recording.write(message.getBody());
         }
     }
 }
