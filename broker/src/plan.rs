@@ -105,10 +105,11 @@ pub fn retention(config: &BrokerConfig) -> Retention {
 #[must_use]
 pub fn memory_line(shards: u64, shard_bytes: u64) -> String {
     let mib = |bytes: u64| bytes.div_ceil(1 << 20);
-    let output = mib(remoting::Limits::default().output_max as u64);
+    let limits = remoting::Limits::default();
+    let (output, large) = (mib(limits.output_max as u64), mib(limits.large_frames_max as u64));
     format!(
         "memory: at most {} MiB for messages ({shards} shards of {} MiB: tailCacheBytes, coldCacheBytes, queue pages, what waits for the disk), \
-         {output} MiB for each client that does not take its answers, {} held pulls a core",
+         {output} MiB for each client that does not take its answers, {large} MiB a core for large requests that are not whole yet, {} held pulls a core",
         shards * mib(shard_bytes),
         mib(shard_bytes),
         crate::handlers::pull::HELD_PULLS_MAX

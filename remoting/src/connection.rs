@@ -7,15 +7,16 @@
 //! flusher, when the tasks that were ready in this turn have run.
 //!
 //! Bounds: requests in flight (the reader stops until answers have gone: the peer feels it through TCP), output queued
-//! (a peer that does not read is closed), silence (an idle connection is closed). Whatever breaks the protocol closes this
+//! (a peer that does not read is closed), silence (an idle connection is closed), and for all connections of the core the
+//! memory of large frames that are not whole yet ([`reading`]). Whatever breaks the protocol closes this
 //! connection with one line in the log, and no other connection notices.
 
 use crate::connections::{Core, Limits};
 use crate::output::{Output, Written};
 use crate::pending::{Invocation, Pending, RequestError};
-use crate::sniff::{OtherProtocol, other_protocol};
+use crate::sniff::OtherProtocol;
 use bytes::{Bytes, BytesMut};
-use protocol::frame::{FLAG_ONEWAY, Frame, FrameError, Serialize, frame_size, split_frame};
+use protocol::frame::{FLAG_ONEWAY, Frame, FrameError, Serialize};
 use protocol::header_writer::HeaderWriter;
 use protocol::request_code::RequestCode;
 use runtime::TcpStream;
@@ -29,10 +30,7 @@ use std::rc::{Rc, Weak};
 use std::task::{Context, Poll, Waker};
 use std::time::Duration;
 
-/// Room for a first read, and what an idle connection keeps, in bytes.
-const READ_MIN: usize = 512;
-/// Room for one read at most, in bytes.
-const READ_MAX: usize = 64 * 1024;
+mod reading;
 
 /// What a process does with the requests of its peers. All calls come on the core of the connection.
 pub trait Handler {
@@ -87,6 +85,9 @@ pub enum CloseReason {
     /// Nothing was read or written for this long.
     #[error("nothing was read or written for {0:?}")]
     Idle(Duration),
+    /// The peer holds room that others wait for.
+    #[error("a large frame is not whole after {0:?}, and others wait for its room")]
+    SlowSender(Duration),
     /// The peer takes its answers too slowly.
     #[error("the peer does not read: {queued} bytes wait for it")]
     SlowReader {
@@ -135,6 +136,8 @@ pub struct Connection {
     closed: RefCell<Option<CloseReason>>,
     pending: RefCell<Pending>,
     in_flight: Cell<usize>,
+    /// Tick of the sweeper since which a large frame has room and is not whole.
+    large_since: Cell<Option<u32>>,
     reader: Signal,
     drainer: Signal,
     /// Ticks of the sweeper at the last read or write, and at the last progress of the output.
@@ -166,6 +169,7 @@ impl Connection {
             closed: RefCell::new(None),
             pending: RefCell::default(),
             in_flight: Cell::new(0),
+            large_since: Cell::new(None),
             reader: Signal::default(),
             drainer: Signal::default(),
             active_at: Cell::new(core.tick.get()),
@@ -435,8 +439,9 @@ impl Connection {
         }
     }
 
-    /// One look of the sweeper: closes a silent or stuck connection, and frees the buffers of a quiet one.
-    pub(crate) fn sweep(&self, tick: u32, period: Duration) {
+    /// One look of the sweeper: closes a silent or stuck connection, and frees the buffers of a quiet one. `wanted`: others wait
+    /// for the room of large frames.
+    pub(crate) fn sweep(&self, tick: u32, period: Duration, wanted: bool) {
         if self.is_closed() {
             return;
         }
@@ -446,6 +451,14 @@ impl Connection {
             self.close(CloseReason::SlowReader { queued });
         } else if since(self.active_at.get()) >= self.limits.idle {
             self.close(CloseReason::Idle(self.limits.idle));
+        } else if wanted
+            && !self.is_full()
+            && self
+                .large_since
+                .get()
+                .is_some_and(|then| since(then) >= self.limits.slow_frame)
+        {
+            self.close(CloseReason::SlowSender(self.limits.slow_frame));
         } else if tick.wrapping_sub(self.active_at.get()) > 1 && !self.released.replace(true) {
             self.output.borrow_mut().release();
             self.release.set(true);
@@ -502,7 +515,7 @@ async fn drain(connection: Rc<Connection>) {
 /// The life of a connection, from the first byte to the last call of the handler.
 pub(crate) async fn run(connection: Rc<Connection>, handler: Rc<dyn Handler>) {
     handler.on_open(&connection);
-    let reason = match read_frames(&connection, &*handler).await {
+    let reason = match reading::read_frames(&connection, &*handler).await {
         Ok(()) => CloseReason::Ours("it was closed while it was read"),
         Err(reason) => reason,
     };
@@ -518,150 +531,14 @@ pub(crate) async fn run(connection: Rc<Connection>, handler: Rc<dyn Handler>) {
 fn log_end(connection: &Connection, reason: &CloseReason) {
     let peer = connection.peer;
     match reason {
-        CloseReason::Malformed(_) | CloseReason::OtherProtocol(_) | CloseReason::SlowReader { .. } => {
+        CloseReason::Malformed(_)
+        | CloseReason::OtherProtocol(_)
+        | CloseReason::SlowReader { .. }
+        | CloseReason::SlowSender(_) => {
             tracing::warn!(%peer, cause = %reason, "connection closed");
         }
         CloseReason::Peer | CloseReason::Broken(_) | CloseReason::Idle(_) | CloseReason::Ours(_) => {
             tracing::debug!(%peer, cause = %reason, "connection closed");
         }
-    }
-}
-
-/// What a wait for bytes ends with.
-enum Arrived {
-    Bytes(usize),
-    Release,
-    Closed,
-}
-
-async fn read_frames(connection: &Rc<Connection>, handler: &dyn Handler) -> Result<(), CloseReason> {
-    let mut buffer = BytesMut::new();
-    let mut room = READ_MIN;
-    let mut first = true;
-    loop {
-        reserve(&mut buffer, room)?;
-        let space = buffer.capacity() - buffer.len();
-        let count = match arrival(connection, &mut buffer).await {
-            Ok(Arrived::Bytes(count)) => count,
-            Ok(Arrived::Closed) => return Ok(()),
-            Ok(Arrived::Release) => {
-                room = READ_MIN;
-                if buffer.is_empty() {
-                    buffer = BytesMut::new();
-                }
-                continue;
-            }
-            Err(error) => return Err(CloseReason::Broken(error.to_string())),
-        };
-        if count == 0 {
-            return Err(CloseReason::Peer);
-        }
-        connection.active_at.set(connection.tick());
-        connection.released.set(false);
-        if first && let Some(other) = buffer.first().copied().and_then(other_protocol) {
-            return Err(CloseReason::OtherProtocol(other));
-        }
-        first = false;
-        if !take_frames(connection, handler, &mut buffer).await? {
-            return Ok(());
-        }
-        room = next_room(room, count);
-        if count == space {
-            // More may be waiting; a peer that never stops must not keep the others of this core from running.
-            runtime::yield_now().await;
-        }
-    }
-}
-
-/// Gives every whole frame in `buffer` to its receiver. False when the connection was closed meanwhile.
-async fn take_frames(
-    connection: &Rc<Connection>,
-    handler: &dyn Handler,
-    buffer: &mut BytesMut,
-) -> Result<bool, CloseReason> {
-    loop {
-        if connection.is_full() || connection.closing.borrow().is_some() {
-            room_in_flight(connection).await;
-        }
-        if connection.is_closed() {
-            return Ok(false);
-        }
-        let Some(frame) = split_frame(buffer).map_err(CloseReason::Malformed)? else {
-            return Ok(true);
-        };
-        if frame.is_response() {
-            let opaque = frame.opaque();
-            if !connection.pending.borrow_mut().complete(frame) {
-                tracing::debug!(peer = %connection.peer, opaque, "an answer nobody waits for");
-            }
-            continue;
-        }
-        if !frame.is_oneway() {
-            connection.in_flight.set(connection.in_flight.get() + 1);
-        }
-        handler.on_request(connection, frame);
-    }
-}
-
-/// Waits until another request may be accepted, or the connection is closed.
-async fn room_in_flight(connection: &Connection) {
-    std::future::poll_fn(|cx: &mut Context<'_>| {
-        if connection.is_closed() || (!connection.is_full() && connection.closing.borrow().is_none()) {
-            return Poll::Ready(());
-        }
-        connection.reader.listen(cx.waker());
-        Poll::Pending
-    })
-    .await;
-}
-
-async fn arrival(connection: &Connection, buffer: &mut BytesMut) -> io::Result<Arrived> {
-    let mut read = pin!(connection.stream.read(buffer));
-    std::future::poll_fn(|cx: &mut Context<'_>| {
-        if connection.is_closed() {
-            return Poll::Ready(Ok(Arrived::Closed));
-        }
-        if connection.release.replace(false) {
-            return Poll::Ready(Ok(Arrived::Release));
-        }
-        match read.as_mut().poll(cx) {
-            Poll::Ready(done) => Poll::Ready(done.map(Arrived::Bytes)),
-            Poll::Pending => {
-                connection.reader.listen(cx.waker());
-                Poll::Pending
-            }
-        }
-    })
-    .await
-}
-
-/// Makes room for the next read. For a frame that is only partly here the room at most doubles with each read, so a peer gets
-/// memory for what it sends, not for what it announces.
-fn reserve(buffer: &mut BytesMut, room: usize) -> Result<(), CloseReason> {
-    let missing = match frame_size(buffer).map_err(CloseReason::Malformed)? {
-        Some(size) => size.saturating_sub(buffer.len()).min(buffer.len().max(room)),
-        None => 0,
-    };
-    let wanted = room.max(missing);
-    if buffer.capacity() - buffer.len() < wanted {
-        // Some frames' worth, so that frames still held do not cost a new buffer at each read.
-        let spare = if buffer.is_empty() {
-            room.saturating_mul(4).min(READ_MAX)
-        } else {
-            wanted
-        };
-        buffer.reserve(spare.max(wanted));
-    }
-    Ok(())
-}
-
-/// Room for the next read: grows when a read used all it had, shrinks when it used little.
-fn next_room(room: usize, count: usize) -> usize {
-    if count >= room {
-        room.saturating_mul(2).min(READ_MAX)
-    } else if count < room / 8 {
-        (room / 2).max(READ_MIN)
-    } else {
-        room
     }
 }

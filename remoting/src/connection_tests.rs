@@ -328,6 +328,84 @@ fn a_peer_that_stops_reading_is_closed_after_the_stall_limit() {
     });
 }
 
+/// Room for one large frame of this size, and not for two.
+fn room_for_one(slow_frame: Duration) -> (Server, Vec<u8>) {
+    let body = vec![b'x'; 800 << 10];
+    let server = start(Limits {
+        large_frames_max: 1 << 20,
+        slow_frame,
+        ..Limits::default()
+    });
+    (server, body)
+}
+
+#[test]
+fn large_frames_take_turns_when_there_is_no_room_and_all_come_through() {
+    run(async {
+        let (server, body) = room_for_one(Duration::from_secs(60));
+        let slow = TcpStream::connect(server.address).await.unwrap();
+        let bytes = request_bytes(ECHO, 1, 0, &body);
+        write_all(&slow, &bytes[..400 << 10]).await;
+        until("half a frame has room", || server.connections.large_room() < 1 << 20).await;
+        let (_mine, other) = client(&server).await;
+        let waits = other.request(ECHO, |_header| {}, body.clone().into()).unwrap();
+        let (_mine, third) = client(&server).await;
+        for _small in 0..20 {
+            third
+                .invoke(ECHO, |_header| {}, Bytes::from(vec![1; 60_000]), WAIT)
+                .await
+                .unwrap();
+        }
+        assert_eq!(server.echo.seen.get(), 20, "the second large frame has to wait");
+        write_all(&slow, &bytes[400 << 10..]).await;
+        assert_eq!(*read_frame(&slow, &mut BytesMut::new()).await.unwrap().body(), body);
+        let answer = timeout(WAIT, waits).await.unwrap().unwrap();
+        assert_eq!(*answer.body(), body);
+        until("all room is back", || server.connections.large_room() == 1 << 20).await;
+        assert!(server.echo.closed.borrow().is_empty());
+    });
+}
+
+#[test]
+fn who_holds_room_that_others_wait_for_is_closed_after_a_while() {
+    run(async {
+        let slow_frame = Duration::from_millis(200);
+        let (server, body) = room_for_one(slow_frame);
+        let slow = TcpStream::connect(server.address).await.unwrap();
+        let bytes = request_bytes(ECHO, 1, 0, &body);
+        write_all(&slow, &bytes[..400 << 10]).await;
+        until("half a frame has room", || server.connections.large_room() < 1 << 20).await;
+        sleep(slow_frame * 2).await;
+        assert!(server.echo.closed.borrow().is_empty(), "nobody waits");
+        let (_mine, other) = client(&server).await;
+        let answer = other
+            .invoke(ECHO, |_header| {}, body.clone().into(), WAIT)
+            .await
+            .unwrap();
+        assert_eq!(*answer.body(), body);
+        let closed = server.echo.closed.borrow().clone();
+        assert!(
+            matches!(closed[..], [(_, CloseReason::SlowSender(after))] if after == slow_frame),
+            "{closed:?}"
+        );
+    });
+}
+
+#[test]
+fn a_frame_above_the_room_of_all_is_taken_alone() {
+    run(async {
+        let (server, _body) = room_for_one(Duration::from_secs(60));
+        let (_mine, connection) = client(&server).await;
+        let body = Bytes::from(vec![7; 3 << 20]);
+        let answers: Vec<_> = (0..3)
+            .map(|_request| connection.request(ECHO, |_header| {}, body.clone()).unwrap())
+            .collect();
+        for answer in answers {
+            assert_eq!(*timeout(WAIT, answer).await.unwrap().unwrap().body(), body);
+        }
+    });
+}
+
 #[test]
 fn a_silent_connection_is_closed_and_a_busy_one_is_not() {
     run(async {

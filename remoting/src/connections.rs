@@ -5,7 +5,7 @@
 //! millisecond each few seconds and no timers.
 
 use crate::connection::{self, CloseReason, Connection, ConnectionId, Handler};
-use runtime::sync::Notify;
+use runtime::sync::{Notify, Semaphore};
 use runtime::{JoinHandle, TcpStream};
 use slab::Slab;
 use std::cell::{Cell, RefCell};
@@ -25,6 +25,11 @@ pub struct Limits {
     pub in_flight_max: usize,
     /// Bytes that may wait for one peer to read them; beyond it the connection is closed.
     pub output_max: usize,
+    /// Bytes of large frames (above 64 KiB) that are not whole yet, all connections of the core together; beyond it their
+    /// connections are read no further until there is room.
+    pub large_frames_max: usize,
+    /// A large frame that is not whole after this long, while others wait for its room, costs its peer the connection.
+    pub slow_frame: Duration,
     /// A connection whose output makes no progress for this long is closed.
     pub stall: Duration,
     /// A connection on which nothing is read or written for this long is closed: `serverChannelMaxIdleTimeSeconds`.
@@ -37,6 +42,8 @@ impl Default for Limits {
             connections_max: 100_000,
             in_flight_max: 1024,
             output_max: 64 * 1024 * 1024,
+            large_frames_max: 64 * 1024 * 1024,
+            slow_frame: Duration::from_secs(10),
             stall: Duration::from_secs(60),
             idle: Duration::from_secs(120),
         }
@@ -44,9 +51,9 @@ impl Default for Limits {
 }
 
 impl Limits {
-    /// How often the sweeper looks, so that a limit is overrun by a twelfth at most.
+    /// How often the sweeper looks, so that a limit is overrun by a twelfth at most, and that of slow frames by a half.
     fn sweep_period(&self) -> Duration {
-        let shortest = self.idle.min(self.stall);
+        let shortest = self.idle.min(self.stall).min(self.slow_frame.saturating_mul(6));
         (shortest / 12).clamp(Duration::from_millis(10), Duration::from_secs(5))
     }
 }
@@ -73,6 +80,9 @@ pub(crate) struct Core {
     generation: Cell<u32>,
     made: Cell<u64>,
     refused: Cell<u64>,
+    /// Bytes that large frames may still take, and how many connections wait for some.
+    pub(crate) large_room: Semaphore,
+    pub(crate) large_waiting: Cell<usize>,
     dirty: RefCell<Vec<Rc<Connection>>>,
     flusher: RefCell<Option<Waker>>,
     /// There is something to sweep, or one connection less.
@@ -127,6 +137,8 @@ impl Connections {
     #[must_use]
     pub fn new(limits: Limits) -> Connections {
         let core = Rc::new(Core {
+            large_room: Semaphore::new(limits.large_frames_max),
+            large_waiting: Cell::new(0),
             limits,
             tick: Cell::new(0),
             connections: RefCell::default(),
@@ -211,6 +223,12 @@ impl Connections {
         }
     }
 
+    /// Bytes that large frames may still take.
+    #[cfg(test)]
+    pub(crate) fn large_room(&self) -> usize {
+        self.0.core.large_room.available_permits()
+    }
+
     /// Lets every peer have what is queued for it, at most for `grace`, and ends all connections.
     pub async fn close_all(&self, reason: &'static str, grace: Duration) {
         for connection in self.all() {
@@ -278,8 +296,9 @@ async fn sweep(core: Rc<Core>) {
         runtime::sleep(period).await;
         let tick = core.tick.get().wrapping_add(1);
         core.tick.set(tick);
+        let wanted = core.large_waiting.get() > 0;
         for (_key, connection) in core.connections.borrow().iter() {
-            connection.sweep(tick, period);
+            connection.sweep(tick, period, wanted);
         }
     }
 }

@@ -2,7 +2,8 @@
 //!
 //! Nothing of the honest client's is lost, no answer stays away, both servers live and grow by no more than 64 MiB. Figures are
 //! printed: the honest client's latency before and under the spray, and the servers' growth. `RINGMQ_TEST_SPRAY_FRAMES` and `RINGMQ_TEST_SPRAY_CONNECTIONS`
-//! set the number of frames and of slow connections.
+//! set the number of frames and of slow connections; `RINGMQ_TEST_SPRAY_RATE` the frames a second, without which attackers
+//! take all of the machine that they can get, and latency is that of the scheduler.
 #![expect(
     clippy::unwrap_used,
     clippy::print_stdout,
@@ -226,10 +227,11 @@ impl Hostile {
     }
 
     /// Sprays until `frames` are sent by all. A connection that the server closes is made again.
-    fn spray(&mut self, address: &str, left: &AtomicU64) {
+    fn spray(&mut self, address: &str, left: &AtomicU64, pause: Duration) {
         // Attackers have machines of their own; here they are not to take the processor from the server.
         rustix::process::setpriority_process(None, 19).expect("a thread may give way");
         let mut stream = connect_hostile(address);
+        let mut due = Instant::now();
         while left
             .fetch_update(Ordering::Relaxed, Ordering::Relaxed, |left| {
                 left.checked_sub(PIPELINED as u64)
@@ -248,6 +250,8 @@ impl Hostile {
             if gone || self.random.below(50) == 0 {
                 stream = connect_hostile(address);
             }
+            due += pause;
+            thread::sleep(due.saturating_duration_since(Instant::now()));
         }
     }
 }
@@ -285,6 +289,9 @@ fn trickle(addresses: &[String], connections: u64, ended: &AtomicBool) {
 fn hostile_frames_neither_kill_nor_stall_a_server_nor_lose_a_message_of_others() {
     let frames = number("RINGMQ_TEST_SPRAY_FRAMES", 20_000);
     let connections = number("RINGMQ_TEST_SPRAY_CONNECTIONS", 200);
+    let rate = number("RINGMQ_TEST_SPRAY_RATE", 0);
+    // Of one sprayer, between what it writes in one go.
+    let pause = Duration::from_micros((1_000_000 * SPRAYERS * PIPELINED as u64).checked_div(rate).unwrap_or(0));
     // Sound frames under a send's code are stored: what is kept in memory of that has its own bound, which is not looked for here.
     let setup = Setup::new(FlushMode::Async)
         .line("tailCacheBytes=4194304")
@@ -304,7 +311,7 @@ fn hostile_frames_neither_kill_nor_stall_a_server_nor_lose_a_message_of_others()
             .map(|number| {
                 let address = &addresses[usize::try_from(number % 2).unwrap()];
                 let left = &left;
-                scope.spawn(move || Hostile::new(number + 1).spray(address, left))
+                scope.spawn(move || Hostile::new(number + 1).spray(address, left, pause))
             })
             .collect();
         scope.spawn(|| trickle(&addresses, connections, &ended));

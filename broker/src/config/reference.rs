@@ -19,7 +19,8 @@ written for RocketMQ loads. A key that would promise what is not built yet is ac
 Memory is bounded. Each shard holds at most tailCacheBytes + coldCacheBytes + 16 MiB of queue pages, 64 MiB of messages that wait
 for their group commit and 64 MiB of index pages that wait for the disk; beyond that sends are answered SYSTEM_BUSY with the name
 of what is used up. A client may have 1024 requests under way and 64 MiB of answers that it has not taken; then nothing more is read
-from it, or it is closed. A core holds 65,536 pulls. The broker says the sum in one line when it starts. Tables grow with topics, queues
+from it, or it is closed. Requests above 64 KiB that are not whole yet take 64 MiB a core; who holds room for more than ten seconds while
+others wait for it is closed. A core holds 65,536 pulls. The broker says the sum in one line when it starts. Tables grow with topics, queues
 and groups; the kernel's page cache is not counted.
 
 This page is made by `mqbroker --config-reference`.
