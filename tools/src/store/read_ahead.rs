@@ -8,8 +8,9 @@ use std::sync::mpsc::{Receiver, Sender, channel};
 
 /// What direct reads have to be aligned to, in memory and in the file.
 pub(super) const ALIGNMENT: usize = 4096;
-/// Space before a piece for the end of the one before: for a record that lies across both.
-pub(super) const HEADROOM: usize = 256 << 10;
+/// Space before a piece for the end of the one before: for the batch that lies across both, which is 4 MiB at most unless one
+/// record is larger.
+pub(super) const HEADROOM: usize = 4 << 20;
 
 /// Bytes of a log, somewhere in an allocation.
 #[derive(Debug, Default)]

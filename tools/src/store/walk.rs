@@ -271,6 +271,8 @@ impl LogWalk {
     fn check_batch(&mut self, start: u64, previous: Option<u32>) -> Result<Batch, String> {
         let mut crc = crc32fast::Hasher::new();
         let (mut position, mut records) = (start, 0_u32);
+        // Its records are visited afterwards.
+        self.window.keep_from(start);
         loop {
             let (kind, size) = self.record_size(position)?;
             let (shard, store_id) = (self.shard, self.store_id);

@@ -17,6 +17,8 @@ pub struct Window {
     pub log: LogFiles,
     content: Piece,
     position: u64,
+    /// From here on what was read is wanted again.
+    kept: u64,
     ahead: Option<ReadAhead>,
     /// The segment that is read ahead, opened for that.
     direct: Option<(u64, Arc<File>)>,
@@ -30,6 +32,7 @@ impl Window {
             log,
             content: Piece::default(),
             position: 0,
+            kept: u64::MAX,
             ahead: None,
             direct: None,
         }
@@ -47,6 +50,12 @@ impl Window {
         if let Some(ahead) = &mut self.ahead {
             ahead.forget();
         }
+    }
+
+    /// Keeps what is there from `position` on while the window goes on, if there is space: a batch is looked at twice, and most
+    /// windows end within one.
+    pub fn keep_from(&mut self, position: u64) {
+        self.kept = position;
     }
 
     /// `size` bytes at `position`.
@@ -123,15 +132,20 @@ impl Window {
         let (Some(ahead), true) = (&mut self.ahead, (self.position..=end).contains(&position)) else {
             return false;
         };
-        let tail = usize::try_from(position - self.position).unwrap_or(usize::MAX);
         let Some(mut next) = ahead.take(end) else { return false };
-        if !next.prepend(self.content.content().get(tail..).unwrap_or_default()) {
+        let content = self.content.content();
+        let mut add = |from: u64| {
+            let tail = usize::try_from(from - self.position).unwrap_or(usize::MAX);
+            next.prepend(content.get(tail..).unwrap_or_default()).then_some(from)
+        };
+        let kept = self.kept.clamp(self.position, position);
+        let Some(from) = add(kept).or_else(|| add(position)) else {
             ahead.give_back(next);
             return false;
-        }
+        };
         let before = std::mem::replace(&mut self.content, next);
         ahead.give_back(before);
-        self.position = position;
+        self.position = from;
         self.read_ahead();
         true
     }
@@ -189,7 +203,7 @@ mod tests {
         let log = LogFiles::find(vec![directory.path().to_owned()], SEGMENT_SIZE).unwrap();
         let can_be_direct = log.open_direct(0).is_some();
         let mut window = Window::new(log);
-        // Of no size that divides a piece, and one that no headroom holds.
+        // Of no size that divides a piece.
         for size in [3000_usize, 1_000_000] {
             for position in (0..SEGMENT_SIZE - size as u64).step_by(size) {
                 let bytes = window.bytes(position, size).unwrap();
@@ -200,6 +214,21 @@ mod tests {
             }
         }
         assert_eq!(window.ahead.is_some(), can_be_direct);
+        // What is kept stays, as far as there is headroom.
+        for kept in [0, 5 << 20] {
+            window.forget();
+            window.keep_from(kept);
+            for position in (kept..kept + (6 << 20)).step_by(3000) {
+                assert_eq!(window.bytes(position, 3000).unwrap()[..8], position.to_be_bytes());
+            }
+            assert_eq!(window.position == kept, can_be_direct);
+            assert_eq!(window.bytes(kept, 8).unwrap(), kept.to_be_bytes());
+        }
+        window.keep_from(0);
+        for position in (0..SEGMENT_SIZE - 3000).step_by(3000) {
+            assert_eq!(window.bytes(position, 3000).unwrap()[..8], position.to_be_bytes());
+        }
+        assert!(window.position > 0, "not all of it");
         // A place far away, and back.
         for position in [8_u64 << 20, 80, 11 << 20] {
             assert_eq!(window.bytes(position, 8).unwrap(), position.to_be_bytes());
