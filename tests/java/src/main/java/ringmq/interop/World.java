@@ -6,6 +6,7 @@ import java.util.Collection;
 import java.util.Comparator;
 import java.util.List;
 import java.util.Map;
+import java.util.Optional;
 import java.util.Random;
 import java.util.concurrent.ConcurrentHashMap;
 import java.util.concurrent.ConcurrentLinkedQueue;
@@ -50,9 +51,13 @@ final class World implements AutoCloseable {
             reader.setInstanceName("interop-reader-" + run);
             reader.setNamesrvAddr(namesrv);
             reader.start();
-            broker = admin.examineBrokerClusterInfo().getBrokerAddrTable().values().stream()
-                .min(Comparator.comparing(BrokerData::getBrokerName))
-                .orElseThrow(() -> new IllegalStateException("no broker is registered at " + namesrv));
+            // A broker says that it has started before the name server has heard of it.
+            Check.eventually(30_000, () -> "a broker registered at " + namesrv, () -> firstBroker().isPresent());
+            broker = firstBroker().orElseThrow();
+        }
+
+        private Optional<BrokerData> firstBroker() throws Exception {
+            return admin.examineBrokerClusterInfo().getBrokerAddrTable().values().stream().min(Comparator.comparing(BrokerData::getBrokerName));
         }
 
         @Override
