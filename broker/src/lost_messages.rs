@@ -59,6 +59,10 @@ impl CoreShard {
             ReadError::Damaged {
                 next, physical_offset, ..
             } => {
+                // What is not durable is not lost for good: after a failed sync a restart may find it, or end the log before it.
+                if physical_offset.position() >= self.engine.synced_position() {
+                    return None;
+                }
                 let next = (*next)?.0;
                 (next.saturating_sub(1)..next, physical_offset.to_wire())
             }

@@ -58,7 +58,10 @@ pub(crate) async fn run_preparer(inner: Rc<Inner>) {
 
 /// Writes index pages as they fill, and takes checkpoints.
 pub(crate) async fn run_upkeep(inner: Rc<Inner>) {
-    let mut checkpoint_due: Option<Instant> = None;
+    // What this start had to read the next one would read again, and more: a broker that never lives for long would start ever
+    // later.
+    let walked = inner.checkpoint.taken_at.get() - inner.checkpoint.last.borrow().start;
+    let mut checkpoint_due = (walked >= inner.options().checkpoint_bytes).then(Instant::now);
     while !inner.stopping() {
         let mut retry = inner.write_indexes().await.is_err();
         let now = Instant::now();

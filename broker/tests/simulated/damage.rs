@@ -51,3 +51,23 @@ fn a_consumer_is_led_past_a_damaged_message_and_the_operator_told() {
     let info = world.ask(RequestCode::GET_BROKER_RUNTIME_INFO, &[], b"");
     assert!(String::from_utf8_lossy(info.0.body()).contains("\"lostMessages\":\"1\""));
 }
+
+#[test]
+fn a_consumer_waits_at_a_message_that_cannot_be_read_as_long_as_it_is_not_durable() {
+    let world = World::new("tailCacheBytes=1048576\nflushIntervalCommitLog=5000\n", &[]);
+    for body in ["message-0", "message-1", "message-2"] {
+        assert_eq!(world.send("T", 0, body.as_bytes()).code(), ResponseCode::SUCCESS);
+    }
+    // So many that the first ones are in no cache.
+    for _later in 0..50 {
+        assert_eq!(world.send("T", 0, &[b'x'; 100_000]).code(), ResponseCode::SUCCESS);
+    }
+    let (path, at) = find(&world, b"message-1");
+    world.simulation.flip_bit(world.broker, &path, at as u64, 0).unwrap();
+    let pulled = world.pull("g", "T", 0, 1);
+    assert_eq!(pulled.code(), ResponseCode::SYSTEM_ERROR, "{:?}", pulled.0.remark());
+    world.run_for(10);
+    let pulled = world.pull("g", "T", 0, 1);
+    assert_eq!(pulled.code(), ResponseCode::PULL_RETRY_IMMEDIATELY);
+    assert_eq!(pulled.number("nextBeginOffset"), 2);
+}

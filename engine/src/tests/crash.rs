@@ -419,6 +419,44 @@ fn a_restart_reads_what_came_after_the_checkpoint_not_the_whole_log() {
 }
 
 #[test]
+fn starts_of_a_broker_that_is_killed_again_and_again_do_not_read_more_and_more() {
+    const LIFE: u64 = 40_000;
+    let directory = tempfile::tempdir().unwrap();
+    let options = StoreOptions {
+        checkpoint_bytes: 50_000,
+        ..options(directory.path())
+    };
+    let mut read = Vec::new();
+    for life in 0..20 {
+        // No life is long enough for a checkpoint of its own.
+        run(async {
+            let (shard, recovered) = open(&options).await;
+            read.push(recovered.bytes_read);
+            for _ in 0..LIFE / 4_000 {
+                send(&shard, "t", 0, &[7; 4_000]).await;
+            }
+            let wanted = shard
+                .stats()
+                .end
+                .saturating_sub(LIFE + options.checkpoint_bytes + 10_000);
+            for _ in 0..2_000 {
+                if shard.stats().checkpoint >= wanted {
+                    break;
+                }
+                runtime::sleep(Duration::from_millis(1)).await;
+            }
+            let start = shard.stats().checkpoint;
+            assert!(
+                start >= wanted,
+                "life {life}: a start would walk from {start}, and at most from {wanted}"
+            );
+        });
+    }
+    // What lies behind the checkpoint is read more than once.
+    assert!(read.iter().all(|bytes| *bytes < 400_000), "{read:?}");
+}
+
+#[test]
 fn random_work_with_random_ends_keeps_every_acknowledged_message_once_and_in_order() {
     let mut seed = 0x2545_f491_4f6c_dd1d_u64;
     let mut random = move |bound: u64| {

@@ -14,6 +14,8 @@ const STOP_LIMIT: Duration = Duration::from_secs(10);
 /// How much more than the flush interval may be gone after a power cut: the time that a flush itself takes, on a disk that
 /// stalls or in a process that stands still.
 const FLUSH_SLACK: Duration = Duration::from_secs(8);
+/// How long a batch may be the last one while clients send.
+const NEXT_BATCH: Duration = Duration::from_secs(1);
 
 /// What comes to an end later.
 #[derive(Clone, Copy, Debug)]
@@ -291,6 +293,7 @@ impl<'a> Nemesis<'a> {
 
     fn kill(&self, broker: &BrokerNode) {
         self.note_forgotten_pages(broker);
+        self.note_fresh_rot(broker);
         self.cluster.simulation.kill(broker.node);
     }
 
@@ -315,6 +318,14 @@ impl<'a> Nemesis<'a> {
         let forgets = slave.plan.flush == FlushMode::Async && slave.plan.faults.get(FaultKind::SyncError) > 0;
         if slave.plan.master_is_lost && forgets {
             self.note_loss(broker, u64::MAX);
+        }
+    }
+
+    /// That a batch was durable is said by the seal of a later one, written after the sync. Until then rot in it looks like a write that
+    /// the kill has ended, and the log is cut there: with the message its place is gone.
+    fn note_fresh_rot(&self, broker: &BrokerNode) {
+        if broker.plan.damaged() {
+            self.note_loss(broker, nanos(broker.plan.flush_interval + NEXT_BATCH));
         }
     }
 

@@ -1,7 +1,7 @@
 //! Seeds that once failed, with what they found. They are played whenever tests run.
 
 /// Seeds by what each found.
-pub const SEEDS: [(u64, &str); 8] = [
+pub const SEEDS: [(u64, &str); 11] = [
     (
         105,
         "a restarted broker is missing at one name server until it registers again: what its last process sent comes late",
@@ -21,5 +21,17 @@ pub const SEEDS: [(u64, &str); 8] = [
         "queue offsets given out twice: behind a damaged checkpoint the one before was found, which said that the log ended there",
     ),
     (207_195, "the same"),
+    (
+        342_935,
+        "a consumer led past a message that a failed sync had harmed in the page cache and that was whole on the disk",
+    ),
+    (
+        335_173,
+        "nothing in the broker: rot in a batch that nothing says yet was durable is cut off as a torn write after a kill, and its places with it",
+    ),
+    (
+        317_495,
+        "nothing in the broker: a producer had not come to the deletion of its topic when everything was read",
+    ),
     (13994, "the same, with power cuts that asynchronous flush pays for"),
 ];
