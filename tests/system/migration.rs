@@ -1,9 +1,11 @@
 //! Moving from Apache RocketMQ 5.5.0, with its own broker as the other side: `RINGMQ_APACHE_LIB` names a folder with its jars.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
-use tests::harness::{Client, JavaLoad, PortBlock, Process, apache_jars, apache_server, assert_nothing_lost, binary};
+use tests::harness::{
+    Client, JavaLoad, PortBlock, Process, apache_jars, apache_server, assert_nothing_lost, binary, boot, write,
+};
 
 const LIMIT: Duration = Duration::from_secs(120);
 /// Acknowledged before the slave comes, while it copies, and after it has taken over.
@@ -93,18 +95,6 @@ impl Machines {
         command.args(["-n", &self.namesrv()]).arg("-c").arg(file);
         boot("mqbroker", &mut command)
     }
-}
-
-fn boot(name: &str, command: &mut Command) -> Process {
-    let mut process = Process::start(name, command);
-    process.await_line("`boot success`", LIMIT, |line| line.contains("boot success"));
-    process
-}
-
-fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
-    let path = dir.join(name);
-    std::fs::write(&path, text).unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
-    path
 }
 
 #[test]

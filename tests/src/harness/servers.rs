@@ -149,13 +149,12 @@ impl Separate {
         let dir = temporary("servers");
         let ports = PortBlock::free();
         let file = write(
-            &dir,
+            dir.path(),
             "namesrv.conf",
             &format!("listenPort={}\nbindAddress=127.0.0.1\n", ports.namesrv),
         );
-        write(&dir, "broker.conf", &broker_conf(dir.path(), ports, setup));
-        let mut namesrv = Process::start("mqnamesrv", server("mqnamesrv", dir.path()).arg("-c").arg(file));
-        namesrv.await_line("`boot success`", START_LIMIT, |line| line.contains("boot success"));
+        write(dir.path(), "broker.conf", &broker_conf(dir.path(), ports, setup));
+        let namesrv = boot("mqnamesrv", server("mqnamesrv", dir.path()).arg("-c").arg(file));
         let mut servers = Separate {
             ports,
             dir,
@@ -175,9 +174,7 @@ impl Separate {
             .args(["-n", &self.ports.namesrv_address()])
             .arg("-c")
             .arg(self.dir.path().join("broker.conf"));
-        let mut broker = Process::start("mqbroker", &mut command);
-        broker.await_line("`boot success`", START_LIMIT, |line| line.contains("boot success"));
-        self.broker = Some(broker);
+        self.broker = Some(boot("mqbroker", &mut command));
     }
 
     pub fn broker_pid(&self) -> u32 {
@@ -236,8 +233,16 @@ fn broker_conf(dir: &Path, ports: PortBlock, setup: &Setup) -> String {
     setup.lines.iter().fold(conf, |conf, line| conf + line + "\n")
 }
 
-fn write(dir: &TempDir, name: &str, text: &str) -> PathBuf {
-    let path = dir.path().join(name);
+/// Puts a file into a folder, and says where it is.
+pub fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
+    let path = dir.join(name);
     fs::write(&path, text).unwrap_or_else(|e| panic!("cannot write {}: {e}", path.display()));
     path
+}
+
+/// Starts a server, of ours or Apache's, and waits until it says that it has.
+pub fn boot(name: &str, command: &mut Command) -> Process {
+    let mut process = Process::start(name, command);
+    process.await_line("`boot success`", START_LIMIT, |line| line.contains("boot success"));
+    process
 }

@@ -6,7 +6,7 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::time::{Duration, Instant};
-use tests::harness::{PortBlock, Process, apache_jars, apache_server, binary};
+use tests::harness::{PortBlock, Process, apache_jars, apache_server, binary, boot, write};
 
 const LIMIT: Duration = Duration::from_secs(120);
 const TOPIC: &str = "replication";
@@ -61,7 +61,7 @@ impl Pair {
         let ports = [PortBlock::free(), PortBlock::free()];
         let conf = format!("listenPort={}\nbindAddress=127.0.0.1\n", ports[0].namesrv);
         let file = write(dir, "namesrv.conf", &conf);
-        let namesrv = boot(server(kind, "mqnamesrv", dir).arg("-c").arg(file));
+        let namesrv = boot("name server", server(kind, "mqnamesrv", dir).arg("-c").arg(file));
         let master = broker(kind, role, 0, dir, &ports);
         Pair {
             kind,
@@ -192,7 +192,10 @@ fn broker(kind: Kind, role: Role, id: u32, dir: &Path, ports: &[PortBlock; 2]) -
     }
     let file = write(dir, &format!("broker-{id}.conf"), &text);
     let mut command = server(kind, "mqbroker", dir);
-    boot(command.args(["-n", &ports[0].namesrv_address()]).arg("-c").arg(file))
+    boot(
+        "broker",
+        command.args(["-n", &ports[0].namesrv_address()]).arg("-c").arg(file),
+    )
 }
 
 fn server(kind: Kind, name: &str, dir: &Path) -> Command {
@@ -204,16 +207,4 @@ fn server(kind: Kind, name: &str, dir: &Path) -> Command {
         }
         Kind::Apache => apache_server(&apache_jars().expect("RINGMQ_APACHE_LIB is set"), name, dir),
     }
-}
-
-fn boot(command: &mut Command) -> Process {
-    let mut process = Process::start("a server", command);
-    process.await_line("`boot success`", LIMIT, |line| line.contains("boot success"));
-    process
-}
-
-fn write(dir: &Path, name: &str, text: &str) -> PathBuf {
-    let path = dir.join(name);
-    std::fs::write(&path, text).unwrap_or_else(|error| panic!("cannot write {}: {error}", path.display()));
-    path
 }
