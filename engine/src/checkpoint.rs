@@ -17,6 +17,7 @@ use crate::index_file::{Reader, seal, unseal};
 use crate::message::MetaRecord;
 use crate::planted::{self, Bug};
 use bytes::BufMut;
+use protocol::model::PhysicalOffset;
 use runtime::file;
 use std::cell::{Cell, RefCell};
 use std::io;
@@ -155,7 +156,15 @@ impl Checkpoint {
             let payload = reader.take(length)?.to_vec();
             checkpoint.metadata.push(MetaRecord { kind, payload });
         }
-        Some(checkpoint)
+        checkpoint.is_possible().then_some(checkpoint)
+    }
+
+    /// Whether a log can have all places that it names.
+    fn is_possible(&self) -> bool {
+        let places = [self.start, self.synced, self.end, self.snapshot_position];
+        let mut damage = self.damage.iter();
+        places.iter().all(|place| *place <= PhysicalOffset::POSITION_MAX)
+            && damage.all(|range| range.from <= range.to && range.to <= PhysicalOffset::POSITION_MAX)
     }
 
     /// Replaces the checkpoint in `directory`; the present one becomes the previous one.
@@ -276,6 +285,33 @@ mod tests {
                 payload: b"topic".to_vec(),
             }],
         }
+    }
+
+    #[test]
+    fn a_checkpoint_of_places_that_no_log_has_is_none() {
+        let far = PhysicalOffset::POSITION_MAX;
+        let is_one = |checkpoint: Checkpoint| Checkpoint::decode(&checkpoint.encode()).is_ok();
+        let damage = |from, to| {
+            let reason = "rot".to_owned();
+            vec![DamagedRange { from, to, reason }]
+        };
+        assert!(is_one(Checkpoint {
+            end: far,
+            damage: damage(1, far),
+            ..checkpoint()
+        }));
+        assert!(!is_one(Checkpoint {
+            end: far + 1,
+            ..checkpoint()
+        }));
+        assert!(!is_one(Checkpoint {
+            damage: damage(1, far + 1),
+            ..checkpoint()
+        }));
+        assert!(!is_one(Checkpoint {
+            damage: damage(2, 1),
+            ..checkpoint()
+        }));
     }
 
     #[test]

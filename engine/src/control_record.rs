@@ -122,7 +122,7 @@ impl Seal {
         if crc32fast::hash(bytes.get(..72)?) != crc {
             return None;
         }
-        Some(Seal {
+        let seal = Seal {
             ends_segment: u16::from_be_bytes([flags_high, flags_low]) & FLAG_SEGMENT_END != 0,
             shard: ShardId::new(shard)?,
             epoch: u32_at(bytes, 12),
@@ -136,7 +136,14 @@ impl Seal {
             previous: u32_at(bytes, 64),
             batch_crc: u32_at(bytes, 68),
             crc,
-        })
+        };
+        let end = seal
+            .start
+            .checked_add(u64::from(seal.length))?
+            .checked_add(SEAL_SIZE as u64)?;
+        // No log reaches further: whatever wrote it was no broker.
+        let furthest = end.max(seal.confirm_offset).max(seal.synced_to);
+        (furthest <= PhysicalOffset::POSITION_MAX).then_some(seal)
     }
 }
 
@@ -240,6 +247,36 @@ mod tests {
             batch_crc: 10,
             crc: 0,
         }
+    }
+
+    #[test]
+    fn a_seal_of_places_that_no_log_has_is_none() {
+        let far = PhysicalOffset::POSITION_MAX;
+        let is_one = |seal: Seal| {
+            let mut out = BytesMut::new();
+            seal.encode(&mut out);
+            Seal::decode(&out).is_some()
+        };
+        assert!(is_one(Seal {
+            synced_to: far,
+            ..seal()
+        }));
+        assert!(!is_one(Seal {
+            synced_to: far + 1,
+            ..seal()
+        }));
+        assert!(!is_one(Seal {
+            start: far - 10,
+            ..seal()
+        }));
+        assert!(!is_one(Seal {
+            start: u64::MAX,
+            ..seal()
+        }));
+        assert!(!is_one(Seal {
+            confirm_offset: far + 1,
+            ..seal()
+        }));
     }
 
     #[test]

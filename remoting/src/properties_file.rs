@@ -89,8 +89,7 @@ const BLANKS: [char; 3] = [' ', '\t', '\u{c}'];
 
 fn numbered_lines(text: &str) -> impl Iterator<Item = (u32, &str)> {
     // A last line may end with the first half of a line break.
-    let lines = text.lines().map(|line| line.strip_suffix('\r').unwrap_or(line));
-    (1..).zip(lines)
+    (1..).zip(text.strip_suffix('\r').unwrap_or(text).lines())
 }
 
 fn skip_xml_comment<'a>(
@@ -222,7 +221,8 @@ pub fn with_value(text: &str, key: &str, value: &str) -> Result<String, SyntaxEr
     while let Some((line, raw)) = lines.next() {
         if Some(line) != place {
             out.push_str(raw);
-            out.push('\n');
+            // A carriage return of the line itself must not become half of its line break.
+            out.push_str(if raw.ends_with('\r') { "\r\n" } else { "\n" });
             continue;
         }
         push_line(&mut out, key, value);
@@ -397,6 +397,15 @@ mod tests {
     fn half_a_line_break_at_the_end_is_no_part_of_a_key_or_value() {
         let key = |text: &str| parse(text).unwrap().entries.pop().unwrap().key;
         assert_eq!((key("a\r"), key("a\r\n")), ("a".to_owned(), "a".to_owned()));
+    }
+
+    #[test]
+    fn a_carriage_return_within_a_line_stays_when_another_value_is_set() {
+        for text in ["b=1\na\r\r", "b=1\na\r\r\n"] {
+            let changed = with_value(text, "b", "2").unwrap();
+            assert_eq!(parse(&changed).unwrap().entries[1].key, "a\r", "{changed:?}");
+            assert_eq!(with_value(&changed, "b", "2").unwrap(), changed);
+        }
     }
 
     #[test]
