@@ -103,6 +103,10 @@ fn a_broker_takes_the_place_of_an_apache_master_under_load_and_nothing_is_lost()
     let machines = Machines::start();
     let apache = machines.apache_master("apache");
     let mut load = JavaLoad::start(&machines.namesrv(), "it_migration");
+    // An application with producers that try again and a push consumer, which are not told of anything.
+    let mut application =
+        Client::scene("it_application").start_with(&["--namesrv", &machines.namesrv(), "--gap", "20"]);
+    application.await_line("start of the senders", LIMIT, |line| line == "STARTED");
     load.await_more(ACKS);
     let mut slave = machines.ours("SLAVE", 1);
     slave.await_line("the copy to have caught up", LIMIT, |line| {
@@ -137,6 +141,16 @@ fn a_broker_takes_the_place_of_an_apache_master_under_load_and_nothing_is_lost()
         taken - ready,
     );
     assert_nothing_lost(&result, 5 * ACKS, 0);
+    application.say("stop");
+    let line = application.await_line("RESULT", LIMIT, |line| line.starts_with("RESULT "));
+    println!("the application: {line}");
+    let counts = Counts(line);
+    assert!(
+        counts.figure("acknowledged") > 0 && counts.figure("missing") == 0,
+        "{}",
+        counts.0
+    );
+    assert_eq!(counts.figure("back"), 0, "offsets were turned back: {}", counts.0);
     drop(master);
 }
 
