@@ -30,6 +30,8 @@ const SPRAYERS: u64 = 4;
 const ANSWER_LIMIT: Duration = Duration::from_secs(10);
 /// What a server may grow by, in KiB.
 const GROWTH_MAX: u64 = 64 << 10;
+/// A slow connection gives a byte each time: slow enough that what it costs is a place, and not the processor.
+const TRICKLE: Duration = Duration::from_millis(250);
 /// Frames written in one go.
 const PIPELINED: usize = 16;
 
@@ -281,7 +283,7 @@ fn trickle(addresses: &[String], connections: u64, ended: &AtomicBool) {
             // A server may have had enough of it.
             let _gone = stream.write(&[*byte]);
         }
-        thread::sleep(Duration::from_millis(20));
+        thread::sleep(TRICKLE);
     }
 }
 
