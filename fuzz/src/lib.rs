@@ -41,6 +41,8 @@ pub struct Target {
 }
 
 const SHARE_OF_A_WORLD: u32 = 1;
+/// All keys of a broker, read, written and read again, with a hint for each that is misspelt.
+const SHARE_OF_SETTINGS: u32 = 50;
 
 const fn target(name: &'static str, run: fn(&[u8]), input_max: usize) -> Target {
     Target {
@@ -80,7 +82,10 @@ pub const TARGETS: &[Target] = &[
     target("tags", text::tags, 512),
     target("topic_text", text::topic_text, 512),
     target("properties_file", text::properties_file, 1024),
-    target("broker_config", text::broker_config, 1024),
+    Target {
+        share: SHARE_OF_SETTINGS,
+        ..target("broker_config", text::broker_config, 1024)
+    },
     target("name_server_config", text::name_server_config, 1024),
     target("consumer_offsets", text::consumer_offsets, 1024),
     target("metadata", text::metadata, 1024),
