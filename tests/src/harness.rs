@@ -18,6 +18,6 @@ pub use clients::{Client, Report, build_maven};
 pub use java_load::{JavaLoad, assert_nothing_lost};
 pub use places::{binary, clients_dir, workspace};
 pub use ports::PortBlock;
-pub use process::{Process, resident_bytes};
+pub use process::{Process, figure, resident_bytes};
 pub use servers::{Cluster, FlushMode, Separate, Setup, Up, boot, write};
 pub use waits::{Waits, seed, setting};

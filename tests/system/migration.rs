@@ -4,7 +4,7 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 use tests::harness::{
-    Client, JavaLoad, PortBlock, Process, apache_jars, apache_server, assert_nothing_lost, binary, boot, write,
+    Client, JavaLoad, PortBlock, Process, apache_jars, apache_server, assert_nothing_lost, binary, boot, figure, write,
 };
 
 const LIMIT: Duration = Duration::from_secs(120);
@@ -144,32 +144,19 @@ fn a_broker_takes_the_place_of_an_apache_master_under_load_and_nothing_is_lost()
     application.say("stop");
     let line = application.await_line("RESULT", LIMIT, |line| line.starts_with("RESULT "));
     println!("the application: {line}");
-    let counts = Counts(line);
     assert!(
-        counts.figure("acknowledged") > 0 && counts.figure("missing") == 0,
-        "{}",
-        counts.0
+        figure(&line, "acknowledged") > 0 && figure(&line, "missing") == 0,
+        "{line}"
     );
-    assert_eq!(counts.figure("back"), 0, "offsets were turned back: {}", counts.0);
+    assert_eq!(figure(&line, "back"), 0, "offsets were turned back: {line}");
     drop(master);
 }
 
-/// What the client of messages of every kind has counted, in one line.
-struct Counts(String);
-
-impl Counts {
-    /// The number after `name=`.
-    fn figure(&self, name: &str) -> u64 {
-        let number = |word: &str| word.strip_prefix(name)?.strip_prefix('=')?.parse().ok();
-        let found = self.0.split(' ').find_map(number);
-        found.unwrap_or_else(|| panic!("no {name} in {}", self.0))
-    }
-}
-
-fn moving(mode: &str, namesrv: &str) -> Counts {
+/// Runs the client of messages of every kind; its line of counts.
+fn moving(mode: &str, namesrv: &str) -> String {
     let mut client = Client::moving(mode).start(namesrv);
     let wanted = if mode == "write" { "WRITTEN" } else { "RESULT " };
-    Counts(client.await_line(wanted, LIMIT * 2, |line| line.starts_with(wanted)))
+    client.await_line(wanted, LIMIT * 2, |line| line.starts_with(wanted))
 }
 
 #[test]
@@ -182,7 +169,7 @@ fn an_imported_store_is_consumed_from_where_it_stood_and_apache_starts_on_its_ex
     println!("{}", machines.mqstore("import", "apache", "ours", &["--shards", "2"]));
     let ours = machines.ours("ASYNC_MASTER", 0);
     let result = moving("read", &machines.namesrv());
-    println!("{}", result.0);
+    println!("{result}");
     for (what, count) in [
         ("half", 200),
         ("right_half", 200),
@@ -197,7 +184,7 @@ fn an_imported_store_is_consumed_from_where_it_stood_and_apache_starts_on_its_ex
         ("by_key", 1),
         ("normal", 400),
     ] {
-        assert_eq!(result.figure(what), count, "{what}: {}", result.0);
+        assert_eq!(figure(&result, what), count, "{what}: {result}");
     }
     let (status, lines) = ours.stop(LIMIT);
     assert!(status.success(), "{status}:\n{}", lines.join("\n"));
@@ -207,7 +194,7 @@ fn an_imported_store_is_consumed_from_where_it_stood_and_apache_starts_on_its_ex
     );
     let back = machines.apache_master("back");
     let result = moving("count", &machines.namesrv());
-    println!("{}", result.0);
+    println!("{result}");
     for (what, count) in [
         ("normal", 401),
         ("batch", 100),
@@ -217,7 +204,7 @@ fn an_imported_store_is_consumed_from_where_it_stood_and_apache_starts_on_its_ex
         // The one more.
         ("lag", 1),
     ] {
-        assert_eq!(result.figure(what), count, "{what}: {}", result.0);
+        assert_eq!(figure(&result, what), count, "{what}: {result}");
     }
     drop(back);
 }

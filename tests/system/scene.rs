@@ -4,7 +4,7 @@
 #![expect(clippy::print_stdout, reason = "the figures are what it is run for")]
 
 use std::time::{Duration, Instant};
-use tests::harness::{Client, Process};
+use tests::harness::{Client, Process, figure};
 use tests::samples::broker;
 use tests::servers_on_hosts::{Rehearsal, name_servers};
 
@@ -175,13 +175,6 @@ impl Load {
             std::thread::sleep(Duration::from_millis(5));
         }
     }
-}
-
-fn figure(line: &str, name: &str) -> u64 {
-    let number = |word: &str| word.strip_prefix(name)?.strip_prefix('=')?.parse().ok();
-    line.split(' ')
-        .find_map(number)
-        .unwrap_or_else(|| panic!("no {name} in {line}"))
 }
 
 /// Kills broker-a's master while what it has is not all consumed, and gives how much of what it acknowledged its slave lacks.

@@ -205,7 +205,8 @@ fn reserve(buffer: &mut BytesMut, size: Option<usize>, room: usize) {
     let wanted = missing.min(buffer.len()).max(room);
     let space = buffer.capacity() - buffer.len();
     // The buffer of a large frame ends where the frame does.
-    if space >= wanted || (buffer.len() + missing > READ_MAX && missing > 0 && space >= missing) {
+    let ends_with_frame = size.is_some_and(|size| size > READ_MAX) && missing > 0 && space >= missing;
+    if space >= wanted || ends_with_frame {
         return;
     }
     // Some frames' worth, so that frames still held do not cost a new buffer at each read.

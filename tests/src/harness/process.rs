@@ -179,6 +179,14 @@ pub fn resident_bytes(pid: u32) -> u64 {
     kib * 1024
 }
 
+/// The number after `name=` in a line of counts that a client has printed.
+pub fn figure(line: &str, name: &str) -> u64 {
+    let number = |word: &str| word.strip_prefix(name)?.strip_prefix('=')?.parse().ok();
+    line.split(' ')
+        .find_map(number)
+        .unwrap_or_else(|| panic!("no {name} in {line}"))
+}
+
 fn follow(pipe: Option<impl Read + Send + 'static>, to: Sender<String>) {
     let echo = std::env::var_os("RINGMQ_TEST_ECHO").is_some();
     let pipe = pipe.expect("the command was given pipes");

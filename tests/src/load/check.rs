@@ -1,7 +1,7 @@
 //! What a load sent and what a broker gives back, told to the queue checker.
 
 use super::{History, Pull};
-use checker::{Cause, MessageId, Outcome, Report, Target};
+use checker::{Cause, MessageId, Outcome, QueueIndex, Report, Target};
 use std::collections::BTreeMap;
 use std::time::{Duration, Instant};
 
@@ -21,26 +21,27 @@ pub fn check_after_power_cut(history: &History, window: Duration, read: &[Pull])
 
 fn judge(history: &History, until: Option<Instant>, window: Option<Duration>, read: &[Pull]) -> Report {
     let mut books = checker::History::new();
-    for queue in 0..history.queues() {
-        books.queue(BROKER, &history.topic, queue);
-    }
-    record_sends(&mut books, history, until);
+    let numbers = 0..history.queues();
+    let queues: Vec<QueueIndex> = numbers
+        .map(|number| books.queue(BROKER, &history.topic, number))
+        .collect();
+    record_sends(&mut books, history, &queues, until);
     if let (Some(window), Some(last)) = (window, history.last_ok()) {
         // Just after the last acknowledgement, so that this one may be gone too.
         books.power_cut(BROKER, history.tick(last) + 1, nanos(window));
     }
-    record_reads(&mut books, history, read);
+    record_reads(&mut books, history, &queues, read);
     books.check()
 }
 
-fn record_sends(books: &mut checker::History, history: &History, until: Option<Instant>) {
-    let queue_of = |books: &mut checker::History, sender| books.queue(BROKER, &history.topic, history.queue_of(sender));
+fn record_sends(books: &mut checker::History, history: &History, queues: &[QueueIndex], until: Option<Instant>) {
+    let queue_of = |sender| queues[history.queue_of(sender) as usize];
     let id = |sender, number: u32| MessageId {
         producer: sender,
         sequence: u64::from(number),
     };
     for answer in history.answers() {
-        let queue = queue_of(books, answer.sender);
+        let queue = queue_of(answer.sender);
         let id = id(answer.sender, answer.number);
         books.send_began(id, history.tick(answer.began), Target::Queue(queue), None);
         let outcome = match answer.outcome {
@@ -52,12 +53,12 @@ fn record_sends(books: &mut checker::History, history: &History, until: Option<I
         books.send_ended(id, history.tick(answer.at), outcome);
     }
     for (sender, number, began) in history.under_way() {
-        let queue = queue_of(books, sender);
+        let queue = queue_of(sender);
         books.send_began(id(sender, number), history.tick(began), Target::Queue(queue), None);
     }
 }
 
-fn record_reads(books: &mut checker::History, history: &History, read: &[Pull]) {
+fn record_reads(books: &mut checker::History, history: &History, queues: &[QueueIndex], read: &[Pull]) {
     books.drain_began();
     let reader = books.reader("fault_reader", true);
     let mut ends = BTreeMap::new();
@@ -71,9 +72,8 @@ fn record_reads(books: &mut checker::History, history: &History, read: &[Pull]) 
         ends.insert(queue, pull.next);
     }
     // A queue of which nothing was read is read to its end, too: whatever was acknowledged there is gone.
-    for queue in 0..history.queues() {
-        let queue = books.queue(BROKER, &history.topic, queue);
-        books.drained(queue, ends.get(&queue).copied().unwrap_or(0));
+    for queue in queues {
+        books.drained(*queue, ends.get(queue).copied().unwrap_or(0));
     }
 }
 

@@ -1,6 +1,6 @@
 //! A plain copy over loopback, to hold a catch-up against: sendfile on one side, reads and writes on the other.
 
-use crate::processor;
+use crate::cpu_seconds;
 use std::fs::File;
 use std::io::{Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -12,7 +12,7 @@ const PIECE: usize = 256 << 10;
 /// Copies these bytes of files into one file, and prints what that took.
 pub(crate) fn plain(round: u32, segments: &[(PathBuf, u64)], to: &Path) {
     let total: u64 = segments.iter().map(|(_, size)| size).sum();
-    let (before, begin) = (processor::own_seconds(), Instant::now());
+    let (before, begin) = (cpu_seconds(std::process::id()), Instant::now());
     transfer(
         |stream| {
             for (path, size) in segments {
@@ -63,6 +63,6 @@ pub(crate) fn report(round: u32, what: &str, bytes: u64, begin: Instant, cpu_bef
     println!(
         "round {round} {what}: {:.2} GB/s; CPU s/GB {:.3}",
         gigabytes / took,
-        (processor::own_seconds() - cpu_before) / gigabytes
+        (cpu_seconds(std::process::id()) - cpu_before) / gigabytes
     );
 }

@@ -6,9 +6,9 @@
 
 mod copies;
 mod pair;
-mod processor;
 mod ways;
 
+use bench::account::Usage;
 use clap::Parser;
 use pair::{Kind, Pair, Role};
 use std::path::PathBuf;
@@ -61,6 +61,13 @@ fn main() {
     }
 }
 
+/// User and system time of a process so far.
+fn cpu_seconds(pid: u32) -> f64 {
+    let used = Usage::of(&[pid]).cpu;
+    used.unwrap_or_else(|| panic!("/proc tells nothing of process {pid}"))
+        .as_secs_f64()
+}
+
 fn catch_up(round: u32, bytes: u64) {
     let dir = tempfile::Builder::new()
         .prefix("ringmq-replication-")
@@ -81,7 +88,7 @@ fn catch_up(round: u32, bytes: u64) {
     }
     let end = pair.end();
     let gigabytes = end as f64 / 1e9;
-    let before = processor::seconds_of(pair.master_pid());
+    let before = cpu_seconds(pair.master_pid());
     let begin = Instant::now();
     pair.start_slave();
     while pair.acknowledged_by_slave() < end {
@@ -89,10 +96,7 @@ fn catch_up(round: u32, bytes: u64) {
         std::thread::sleep(Duration::from_millis(50));
     }
     let took = begin.elapsed().as_secs_f64();
-    let (master, slave) = (
-        processor::seconds_of(pair.master_pid()) - before,
-        processor::seconds_of(pair.slave_pid()),
-    );
+    let (master, slave) = (cpu_seconds(pair.master_pid()) - before, cpu_seconds(pair.slave_pid()));
     println!(
         "round {round} catch-up: {gigabytes:.2} GB in {took:.2} s, {:.2} GB/s; CPU s/GB: master {:.3}, slave {:.3}, both {:.3}",
         gigabytes / took,

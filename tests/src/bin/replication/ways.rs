@@ -1,7 +1,7 @@
 //! Ways to get bytes of a file in the page cache into a socket. The receiver throws them away, always in the same manner.
 
 use crate::copies::{open, report, sendfile, transfer};
-use crate::processor;
+use crate::cpu_seconds;
 use io_uring::{IoUring, cqueue, opcode, types};
 use rustix::pipe::{SpliceFlags, pipe, splice};
 use std::fs::File;
@@ -19,7 +19,7 @@ pub(crate) fn all(round: u32, segments: &[(PathBuf, u64)]) {
     let files: Vec<(File, u64)> = segments.iter().map(|(path, size)| (open(path), *size)).collect();
     let total: u64 = files.iter().map(|(_, size)| size).sum();
     let measure = |what: &str, send: &(dyn Fn(&TcpStream) + Sync)| {
-        let (before, begin) = (processor::own_seconds(), Instant::now());
+        let (before, begin) = (cpu_seconds(std::process::id()), Instant::now());
         transfer(send, discard);
         report(round, what, total, begin, before);
     };
