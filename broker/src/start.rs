@@ -96,6 +96,9 @@ pub struct Prepared {
 /// # Errors
 /// A store that is in use, of another format, or in a directory that cannot be used; an I/O path that cannot be had.
 pub fn prepare(config: BrokerConfig) -> Result<Prepared, String> {
+    if let Err(error) = runtime::machine::use_small_pages() {
+        tracing::warn!(%error, "cannot do without transparent huge pages: more memory may stay in use than is needed");
+    }
     let cores = plan::core_options(&config)?;
     tracing::info!("{}", cores.io);
     let mut store = plan::store_options(&config, cores.cores);
