@@ -4,7 +4,7 @@ use crate::QueueSlot;
 use crate::control_record::{KIND_DELETE_TOPIC, Meta, RESERVED_SIZE};
 use crate::error::AppendError;
 use crate::inner::{Inner, OFFSET_UNKNOWN, add};
-use crate::message::{Appended, BatchId, NewMessage};
+use crate::message::{Appended, BatchId, NewMessage, is_rolled_back};
 use protocol::model::{PhysicalOffset, QueueOffset};
 
 impl Inner {
@@ -149,7 +149,7 @@ impl Inner {
         if message.in_consume_queue {
             self.set_next_offset(message.queue, queue_offset + 1);
         }
-        if let Some(keys) = &self.keys {
+        if let Some(keys) = self.keys.as_ref().filter(|_keys| !is_rolled_back(message.sys_flag)) {
             let position = appended.physical_offset.position();
             for key in message.keys {
                 keys.add(message.topic, key, position, store_timestamp);

@@ -41,7 +41,7 @@ pub struct NewMessage<'a> {
     pub properties: &'a str,
     /// What tag filters compare: [`tag_hash_of`], or what [`crate::Hooks::tag_hash`] gives for it after a restart.
     pub tag_hash: i64,
-    /// Its unique key and the words of its keys, for the key index; the same as in its properties.
+    /// Its unique key and the words of its keys, for the key index, which has none of rolled back ones; the same as in its properties.
     pub keys: &'a [&'a str],
     /// Whether consumers can see it: not so for half messages and rolled back ones, whose queue offset is 0.
     pub in_consume_queue: bool,
@@ -178,10 +178,17 @@ pub fn in_consume_queue(record: &RecordView<'_>) -> bool {
     )
 }
 
+pub(crate) fn is_rolled_back(sys_flag: i32) -> bool {
+    sys_flag::transaction(sys_flag) == sys_flag::TRANSACTION_ROLLBACK
+}
+
 /// What the key index holds of a record: unique key and the words of its keys; nothing of rolled back ones.
 pub(crate) fn index_keys<'a>(record: &RecordView<'a>) -> impl Iterator<Item = &'a str> + use<'a> {
-    let rolled_back = sys_flag::transaction(record.sys_flag) == sys_flag::TRANSACTION_ROLLBACK;
-    let text = if rolled_back { "" } else { record.properties };
+    let text = if is_rolled_back(record.sys_flag) {
+        ""
+    } else {
+        record.properties
+    };
     let unique = properties::get(text, properties::names::UNIQ_KEY).filter(|key| !key.is_empty());
     unique.into_iter().chain(properties::keys(text))
 }

@@ -324,6 +324,29 @@ fn messages_are_found_by_each_of_their_keys_the_newest_first_also_after_a_restar
 }
 
 #[test]
+fn the_key_index_has_nothing_of_what_was_rolled_back_neither_at_once_nor_after_a_restart() {
+    let directory = tempfile::tempdir().unwrap();
+    run(async {
+        let (shard, _) = open(&options(directory.path())).await;
+        let rolled_back = NewMessage {
+            sys_flag: protocol::message::sys_flag::TRANSACTION_ROLLBACK,
+            properties: "UNIQ_KEY\u{1}u1\u{2}KEYS\u{1}k1\u{2}",
+            keys: &["u1", "k1"],
+            in_consume_queue: false,
+            ..message(&shard, "t", 0, b"x")
+        };
+        let appended = shard.append(&rolled_back).unwrap();
+        shard.committed(appended.batch).await.unwrap();
+        assert_eq!(shard.stats().keys.unwrap().unwritten_entries, 0);
+        send_with_keys(&shard, "t", "u2", "k2").await;
+    });
+    run(async {
+        let (shard, _) = open(&options(directory.path())).await;
+        assert_eq!(shard.stats().keys.unwrap().unwritten_entries, 2);
+    });
+}
+
+#[test]
 fn a_batch_that_is_larger_than_the_cache_is_read_cold() {
     let directory = tempfile::tempdir().unwrap();
     let options = StoreOptions {
