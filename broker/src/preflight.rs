@@ -12,13 +12,18 @@ use std::fmt::Display;
 use std::io;
 use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
+/// How long a start waits for a port that is in use: the kernel may need some tenths of a second to take a killed broker
+/// apart, and whoever starts it again at once is not to be told to look for somebody else.
+pub const PORT_PATIENCE: Duration = Duration::from_secs(2);
+const PORT_PAUSE: Duration = Duration::from_millis(20);
 /// Below so much free space a broker could not make its first segments.
 const FREE_SEGMENTS: u64 = 2;
 
-/// Looks at the machine and judges.
-pub async fn check(config: &BrokerConfig) -> Vec<Finding> {
-    judge(config, &look(config).await)
+/// Looks at the machine and judges. Ports that are in use are waited for as long as `patience`.
+pub async fn check(config: &BrokerConfig, patience: Duration) -> Vec<Finding> {
+    judge(config, &look(config, patience).await)
 }
 
 /// What there is to know about the machine.
@@ -54,7 +59,7 @@ pub enum Advertised {
 }
 
 /// Asks the machine. Opens nothing that stays, writes nothing.
-pub async fn look(config: &BrokerConfig) -> Facts {
+pub async fn look(config: &BrokerConfig, patience: Duration) -> Facts {
     let root = config.store_path_root_dir.clone();
     let commitlog = config.commitlog_directory();
     let mut directories = vec![("storePathRootDir", root.clone(), machine::directory_state(&root))];
@@ -65,16 +70,8 @@ pub async fn look(config: &BrokerConfig) -> Facts {
         Some((_key, _path, DirectoryState::Missing(above))) => above.clone(),
         _ => commitlog.unwrap_or_else(|| root.clone()),
     };
-    let bind: IpAddr = config.bind_address.parse().unwrap_or(IpAddr::from([0, 0, 0, 0]));
-    let mut ports = vec![("listenPort", config.listen_port), ("listenPort", config.vip_port())];
-    if config.broker_role != BrokerRole::Slave {
-        ports.push(("haListenPort", config.ha_listen_port));
-    }
     Facts {
-        ports: ports
-            .into_iter()
-            .map(|(key, port)| (key, port, machine::check_port(SocketAddr::new(bind, port))))
-            .collect(),
+        ports: look_at_ports(config, patience).await,
         directories,
         commitlog_space: runtime::file::disk_space(&place).await.ok(),
         store_exists: runtime::file::exists(&root.join("store.json")).await,
@@ -83,6 +80,27 @@ pub async fn look(config: &BrokerConfig) -> Facts {
         in_container: machine::in_container(),
         surroundings: surroundings::look(config).await,
     }
+}
+
+async fn look_at_ports(config: &BrokerConfig, patience: Duration) -> Vec<(&'static str, u16, io::Result<()>)> {
+    let bind: IpAddr = config.bind_address.parse().unwrap_or(IpAddr::from([0, 0, 0, 0]));
+    let mut ports = vec![("listenPort", config.listen_port), ("listenPort", config.vip_port())];
+    if config.broker_role != BrokerRole::Slave {
+        ports.push(("haListenPort", config.ha_listen_port));
+    }
+    let in_use = |outcome: &io::Result<()>| matches!(outcome, Err(error) if error.kind() == io::ErrorKind::AddrInUse);
+    let give_up = runtime::Instant::now() + patience;
+    let mut outcomes = Vec::new();
+    for (key, port) in ports {
+        let look = || machine::check_port(SocketAddr::new(bind, port));
+        let mut outcome = look();
+        while in_use(&outcome) && runtime::Instant::now() < give_up {
+            runtime::sleep(PORT_PAUSE).await;
+            outcome = look();
+        }
+        outcomes.push((key, port, outcome));
+    }
+    outcomes
 }
 
 fn machine_cores(config: &BrokerConfig) -> usize {

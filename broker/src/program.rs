@@ -10,6 +10,7 @@ use clap::Parser;
 use runtime::probe::{IoPath, Refusal};
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// Arguments that do not parse.
 pub const BAD_ARGUMENTS: u8 = 1;
@@ -110,7 +111,13 @@ pub fn task(arguments: impl IntoIterator<Item = OsString>, machine: &Machine) ->
         .namesrv_addr
         .as_deref()
         .map(|addresses| ("-n", "namesrvAddr", addresses));
-    let look = !(arguments.print_all || arguments.print_important);
+    let look = if arguments.print_all || arguments.print_important {
+        Look::Not
+    } else if arguments.check {
+        Look::AtOnce
+    } else {
+        Look::Patiently
+    };
     let configured = configure(arguments.config_file.as_deref(), option.as_slice(), machine, look);
     if arguments.check {
         return checked(configured);
@@ -126,6 +133,27 @@ pub fn task(arguments: impl IntoIterator<Item = OsString>, machine: &Machine) ->
 /// A configuration with the notices and warnings about it, or what keeps a broker from starting with it.
 pub type Configured = Result<(BrokerConfig, Vec<Finding>), Vec<Finding>>;
 
+/// Whether the machine is looked at, too.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Look {
+    /// Only the configuration is.
+    Not,
+    /// As it is.
+    AtOnce,
+    /// As it is when those who are just ending have ended: for a start.
+    Patiently,
+}
+
+impl Look {
+    fn patience(self) -> Option<Duration> {
+        match self {
+            Look::Not => None,
+            Look::AtOnce => Some(Duration::ZERO),
+            Look::Patiently => Some(preflight::PORT_PATIENCE),
+        }
+    }
+}
+
 /// Reads a configuration and, if asked to, has a look at the machine. Opens nothing.
 ///
 /// # Errors
@@ -134,7 +162,7 @@ pub fn configure(
     file: Option<&Path>,
     options: &[(&'static str, &'static str, &str)],
     machine: &Machine,
-    look: bool,
+    look: Look,
 ) -> Configured {
     let blocking = IoPath::Blocking(Refusal::Configured);
     let work = async {
@@ -148,8 +176,8 @@ pub fn configure(
         };
         let file = file.zip(bytes.as_deref());
         let (mut config, mut findings) = BrokerConfig::load(&Sources { file, options, machine })?;
-        if look {
-            findings.extend(preflight::check(&config).await);
+        if let Some(patience) = look.patience() {
+            findings.extend(preflight::check(&config, patience).await);
             findings.extend(preflight::resolve_addresses(&mut config));
         }
         if findings.iter().any(|finding| finding.severity == Severity::Stop) {
@@ -362,6 +390,24 @@ mod tests {
             bad.output
         );
         assert!(!folder.0.join("store").exists());
+    }
+
+    #[test]
+    fn a_start_waits_for_a_port_that_is_just_given_up_and_a_check_does_not() {
+        let folder = Folder::new("port");
+        let taken = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+        let port = taken.local_addr().unwrap().port();
+        let file = folder.file("");
+        let text = std::fs::read_to_string(&file).unwrap();
+        std::fs::write(&file, text.replace("listenPort=25911", &format!("listenPort={port}"))).unwrap();
+        let check = ends(&["--check", "-c", &file]);
+        assert!(check.output.contains(&format!("listenPort={port}")), "{}", check.output);
+        let ending = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(200));
+            drop(taken);
+        });
+        assert!(matches!(run(&["-c", &file]), Task::Start(..)));
+        ending.join().unwrap();
     }
 
     #[test]

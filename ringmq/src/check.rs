@@ -3,7 +3,7 @@
 use crate::Failure;
 use broker::config::{BrokerConfig, Finding, Machine, Severity};
 use broker::preflight::judge_together;
-use broker::program::{self, BAD_CONFIGURATION};
+use broker::program::{self, BAD_CONFIGURATION, Look};
 use broker::start::say;
 use std::path::{Path, PathBuf};
 
@@ -50,7 +50,7 @@ pub(crate) fn read(files: &[PathBuf], findings: &mut Vec<Finding>) -> Vec<(PathB
     let machine = Machine::here();
     let mut configs = Vec::new();
     for file in files {
-        match program::configure(Some(file), &[], &machine, true) {
+        match program::configure(Some(file), &[], &machine, Look::AtOnce) {
             Ok((config, said)) => {
                 findings.extend(said);
                 configs.push((file.clone(), config));

@@ -7,7 +7,7 @@ use crate::layout::{self, Kind, Layout, Place, Planned};
 use crate::services::{self, Cluster, Service};
 use crate::{Failure, check, first_message, status};
 use broker::config::{BrokerConfig, BrokerRole, Severity};
-use broker::program::{self, BAD_CONFIGURATION};
+use broker::program::{self, BAD_CONFIGURATION, Look};
 use broker::start::{complain, say};
 use runtime::probe::{IoPath, Refusal};
 use runtime::sync::{Either, mpsc, race};
@@ -137,7 +137,13 @@ fn configured(planned: &[Planned], running: &Cluster, look: bool) -> Result<Conf
             }
             Kind::Master | Kind::Slave => {
                 let machine = broker::config::Machine::here();
-                match program::configure(Some(&file), &[], &machine, look && !is_running) {
+                // A cluster that was killed a moment ago may still hold its ports.
+                let look = if look && !is_running {
+                    Look::Patiently
+                } else {
+                    Look::Not
+                };
+                match program::configure(Some(&file), &[], &machine, look) {
                     Ok((config, said)) => {
                         let address = config.broker_address();
                         findings.extend(said.into_iter().filter(|finding| finding.severity > Severity::Warning));

@@ -9,7 +9,7 @@ use crate::layout::{SEGMENT_SIZE, listen_on};
 use crate::up::Options;
 use crate::{Failure, first_message};
 use broker::config::{BrokerConfig, Machine};
-use broker::program::{self, BAD_CONFIGURATION, START_FAILED};
+use broker::program::{self, BAD_CONFIGURATION, Look, START_FAILED};
 use broker::start::{self, complain, say};
 use remoting::config_table::{ConfigError, Origin, Settings};
 use runtime::probe::{IoPath, Refusal};
@@ -66,7 +66,7 @@ fn broker_config(options: &Options) -> Result<BrokerConfig, Failure> {
         ("up", "brokerName", BROKER_NAME),
         ("up", "mappedFileSizeCommitLog", SEGMENT_SIZE),
     ];
-    match program::configure(None, &settings, &Machine::here(), true) {
+    match program::configure(None, &settings, &Machine::here(), Look::Patiently) {
         // That a loopback address is for this machine alone is known to who asked for a first look.
         Ok((config, _findings)) => Ok(config),
         Err(findings) => Err(Failure {

@@ -342,7 +342,7 @@ fn this_machine_is_looked_at_quickly_and_a_listener_on_it_is_found() {
     // The listener has the port two below listenPort.
     let config = config(&text(listener.local_addr().unwrap().port() + 2));
     let start = std::time::Instant::now();
-    let found = runtime::core::run_here(&io, check(&config)).unwrap();
+    let found = runtime::core::run_here(&io, check(&config, Duration::ZERO)).unwrap();
     assert!(start.elapsed().as_millis() < 100, "took {:?}", start.elapsed());
     let stops: Vec<_> = found
         .iter()
