@@ -4,6 +4,7 @@ use crate::error::Error;
 use crate::sizes::Sizes;
 use crate::slo::Slo;
 use clap::Args;
+use std::num::ParseIntError;
 use std::path::PathBuf;
 use std::str::FromStr;
 use std::time::Duration;
@@ -160,7 +161,7 @@ pub struct Output {
     /// Measures the disk that holds this directory, and loopback, before the run; the result is told in percent of them.
     #[arg(long, value_name = "DIR")]
     pub self_test: Option<PathBuf>,
-    /// Brokers to compare, in interleaved rounds: NAME=NAMESRV[@PID],...; the first is what the others are compared with.
+    /// Brokers to compare, in interleaved rounds: NAME=NAMESRV[@PID+PID...],...; the first is what the others are compared with.
     #[arg(long, value_delimiter = ',', value_name = "NAME=ADDR")]
     pub against: Vec<Target>,
     /// Rounds of --against: each broker has its turn in each.
@@ -184,27 +185,28 @@ pub struct Target {
     pub name: String,
     /// Its name servers.
     pub namesrv: String,
-    /// Its process.
-    pub pid: Option<u32>,
+    /// Its processes.
+    pub pids: Vec<u32>,
 }
 
 impl FromStr for Target {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Target, String> {
-        let wrong = || format!("{text} is no NAME=NAMESRV[@PID], as in ours=127.0.0.1:9876@4711");
+        let wrong = || format!("{text} is no NAME=NAMESRV[@PID+PID...], as in ours=127.0.0.1:9876@4711");
         let (name, rest) = text.split_once('=').ok_or_else(wrong)?;
-        let (namesrv, pid) = match rest.split_once('@') {
-            Some((namesrv, pid)) => (namesrv, Some(pid.parse().map_err(|_error| wrong())?)),
-            None => (rest, None),
+        let (namesrv, pids) = match rest.split_once('@') {
+            Some((namesrv, pids)) => (namesrv, pids.split('+').map(str::parse).collect()),
+            None => (rest, Ok(Vec::new())),
         };
+        let pids = pids.map_err(|_error: ParseIntError| wrong())?;
         if name.is_empty() || namesrv.is_empty() {
             return Err(wrong());
         }
         Ok(Target {
             name: name.to_owned(),
             namesrv: namesrv.to_owned(),
-            pid,
+            pids,
         })
     }
 }
@@ -341,13 +343,13 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_target_has_a_name_an_address_and_perhaps_a_process() {
-        let target: Target = "ours=127.0.0.1:9876;127.0.0.2:9876@42".parse().unwrap();
+    fn a_target_has_a_name_an_address_and_perhaps_processes() {
+        let target: Target = "ours=127.0.0.1:9876;127.0.0.2:9876@42+43".parse().unwrap();
         assert_eq!(
-            (target.name.as_str(), target.namesrv.as_str(), target.pid),
-            ("ours", "127.0.0.1:9876;127.0.0.2:9876", Some(42))
+            (target.name.as_str(), target.namesrv.as_str(), target.pids),
+            ("ours", "127.0.0.1:9876;127.0.0.2:9876", vec![42, 43])
         );
-        for text in ["ours", "=x", "ours=", "ours=x@y"] {
+        for text in ["ours", "=x", "ours=", "ours=x@y", "ours=x@1+", "ours=x@"] {
             assert!(text.parse::<Target>().is_err(), "{text} is taken");
         }
     }

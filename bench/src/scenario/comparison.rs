@@ -174,8 +174,7 @@ pub(super) fn rounds(mode: Mode, options: &Options) -> Result<(Vec<Entry>, Compa
 fn of_target(options: &Options, target: &Target) -> Options {
     let mut options = options.clone();
     options.namesrv.clone_from(&target.namesrv);
-    options.pid.clear();
-    options.pid.extend(target.pid);
+    options.pid.clone_from(&target.pids);
     options
 }
 

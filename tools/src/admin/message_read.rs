@@ -50,11 +50,9 @@ pub(super) const COMMANDS: &[Entry] = &[
     ),
 ];
 
+/// Which messages are printed.
 #[derive(Debug, Args)]
-pub(super) struct PrintMsg {
-    /// The topic
-    #[arg(short, long)]
-    topic: String,
+struct Wanted {
     /// How to print bodies: UTF-8
     #[arg(short = 'c', long = "charsetName", value_name = "CHARSET", default_value = "UTF-8", value_parser = ["UTF-8", "utf-8"])]
     _charset: String,
@@ -67,6 +65,15 @@ pub(super) struct PrintMsg {
     /// Before this time
     #[arg(short, long = "endTimestamp", value_name = "TIME", value_parser = parse)]
     end: Option<i64>,
+}
+
+#[derive(Debug, Args)]
+pub(super) struct PrintMsg {
+    /// The topic
+    #[arg(short, long)]
+    topic: String,
+    #[command(flatten)]
+    wanted: Wanted,
     /// With the bodies: true or false
     #[arg(short = 'd', long = "printBody", value_name = "BOOL", action = ArgAction::Set, default_value_t = true)]
     body: bool,
@@ -168,7 +175,7 @@ impl Run for PrintMsg {
         }
         let talks = !context.wants_document();
         for queue in &queues {
-            let bounds = range(&consumer, queue, (self.begin, self.end)).await?;
+            let bounds = range(&consumer, queue, (self.wanted.begin, self.wanted.end)).await?;
             let text = queue_text(queue);
             if talks {
                 writeln!(out, "minOffset={}, maxOffset={}, {text}", bounds.0, bounds.1)?;
@@ -187,7 +194,7 @@ impl Run for PrintMsg {
                 }
                 Ok(())
             };
-            read(&consumer, queue, bounds, &self.expression, each).await?;
+            read(&consumer, queue, bounds, &self.wanted.expression, each).await?;
             if talks {
                 writeln!(out, "--------------------------------------------------------")?;
             }
@@ -207,18 +214,8 @@ pub(super) struct PrintMsgByQueue {
     /// The queue
     #[arg(short = 'i', long = "queueId", value_name = "N")]
     queue_id: i32,
-    /// How to print bodies: UTF-8
-    #[arg(short = 'c', long = "charsetName", value_name = "CHARSET", default_value = "UTF-8", value_parser = ["UTF-8", "utf-8"])]
-    _charset: String,
-    /// Only messages of these tags, as TagA || TagB
-    #[arg(short = 's', long = "subExpression", value_name = "TAGS", default_value = "*")]
-    expression: String,
-    /// From this time on: milliseconds since 1970 or yyyy-MM-dd#HH:mm:ss:SSS
-    #[arg(short, long = "beginTimestamp", value_name = "TIME", value_parser = parse)]
-    begin: Option<i64>,
-    /// Before this time
-    #[arg(short, long = "endTimestamp", value_name = "TIME", value_parser = parse)]
-    end: Option<i64>,
+    #[command(flatten)]
+    wanted: Wanted,
     /// Print each message: true or false
     #[arg(short, long = "printMsg", value_name = "BOOL", action = ArgAction::Set, default_value_t = false)]
     print: bool,
@@ -238,7 +235,7 @@ impl Run for PrintMsgByQueue {
             broker_name: self.broker_name.trim().into(),
             queue_id: self.queue_id,
         };
-        let bounds = range(&consumer, &queue, (self.begin, self.end)).await?;
+        let bounds = range(&consumer, &queue, (self.wanted.begin, self.wanted.end)).await?;
         let mut counts: BTreeMap<String, u64> = BTreeMap::new();
         let each = |_result: &client::PullResult, messages: &[ReceivedMessage]| {
             for tag in messages.iter().filter_map(ReceivedMessage::tag) {
@@ -249,7 +246,7 @@ impl Run for PrintMsgByQueue {
             }
             Ok(())
         };
-        read(&consumer, &queue, bounds, &self.expression, each).await?;
+        read(&consumer, &queue, bounds, &self.wanted.expression, each).await?;
         if !self.count {
             return Ok(());
         }
