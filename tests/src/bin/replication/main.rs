@@ -5,11 +5,13 @@
 #![expect(clippy::print_stdout, reason = "a command line tool talks to its user")]
 
 mod copies;
+mod lag;
 mod pair;
 mod ways;
 
 use bench::account::Usage;
 use clap::Parser;
+use lag::Watch;
 use pair::{Kind, Pair, Role};
 use std::path::PathBuf;
 use std::time::{Duration, Instant};
@@ -131,8 +133,12 @@ fn sync(round: u32, arguments: &Arguments) {
         let open = ["--open-loop", "--rate", &rate, "--connections", "16", "--size", "1024"];
         let closed = ["--connections", "64", "--depth", "1", "--size", "1024"];
         pair.load(&[&closed[..], &["--duration", "3"]].concat());
-        let open = pair.load(&[&open[..], &["--duration", &seconds]].concat());
-        let closed = pair.load(&[&closed[..], &["--duration", &seconds]].concat());
+        let measured = |load: &[&str]| {
+            let watch = Watch::start(pair.namesrv(), pair.master_address());
+            let figures = pair.load(&[load, &["--duration", &seconds]].concat());
+            format!("{figures}, slave {}", watch.end())
+        };
+        let (open, closed) = (measured(&open), measured(&closed));
         println!("round {round} {kind:?} {role:?}: at {rate}/s {open}; 64 in flight {closed}");
     }
 }

@@ -78,6 +78,14 @@ impl Pair {
         self.slave = Some(broker(self.kind, self.role, 1, &self.dir, &self.ports));
     }
 
+    pub(crate) fn namesrv(&self) -> String {
+        self.ports[0].namesrv_address()
+    }
+
+    pub(crate) fn master_address(&self) -> String {
+        self.ports[0].broker_address()
+    }
+
     pub(crate) fn master_pid(&self) -> u32 {
         self.master.pid()
     }
