@@ -40,14 +40,30 @@ pub(crate) fn systemd(layout: Layout, place: &Place, directory: &Path) -> Result
 /// As [`systemd`].
 pub(crate) fn compose(layout: Layout, place: &Place, directory: &Path) -> Result<(), Failure> {
     let services = cluster::prepare(layout, place)?;
-    write(directory, "compose.yaml", &compose_file(&services, &program()?))?;
     write(directory, "seccomp.json", include_str!("deploy/seccomp.json"))?;
+    let directory = directory.canonicalize().unwrap_or_else(|_error| directory.to_owned());
+    let around = Around {
+        program: program()?,
+        seccomp: directory.join("seccomp.json"),
+        user: rustix::process::geteuid().as_raw(),
+        group: rustix::process::getegid().as_raw(),
+    };
+    write(&directory, "compose.yaml", &compose_file(&services, &around))?;
+    let directory = directory.display();
     say(&format!(
-        "compose.yaml and seccomp.json are in {}. Next:\n  docker compose --project-directory {} up -d\n",
-        directory.display(),
-        directory.display()
+        "compose.yaml and seccomp.json are in {directory}. Next:\n  docker compose -f {directory}/compose.yaml up -d\n"
     ));
     Ok(())
+}
+
+/// What all containers have of this host.
+struct Around {
+    program: PathBuf,
+    /// An absolute path: not every version looks beside the compose file.
+    seccomp: PathBuf,
+    /// Whose the data is. Without capabilities the container's root could not write into it.
+    user: u32,
+    group: u32,
 }
 
 fn program() -> Result<PathBuf, String> {
@@ -136,7 +152,7 @@ fn quoted(path: &Path) -> String {
     text
 }
 
-fn compose_file(services: &[Planned], program: &Path) -> String {
+fn compose_file(services: &[Planned], around: &Around) -> String {
     let mut text = "# Written by `ringmq up --compose`. The image needs no more than a C library: the program comes from this host.\nservices:\n".to_owned();
     for service in services {
         let (folder, file) = (yaml(&service.folder), yaml(&service.configuration_file()));
@@ -145,13 +161,16 @@ fn compose_file(services: &[Planned], program: &Path) -> String {
             "  {}:\n    image: debian:stable-slim\n    # Clients are told addresses of this host, so there is no bridge between.\n    network_mode: host\n\
              \x20   command: [/usr/local/bin/ringmq, serve, {}, -c, {file}]\n    volumes:\n\
              \x20     - {{type: bind, source: {}, target: /usr/local/bin/ringmq, read_only: true}}\n\
-             \x20     - {{type: bind, source: {folder}, target: {folder}}}\n    read_only: true\n    cap_drop: [ALL]\n\
-             \x20   security_opt: [\"seccomp=./seccomp.json\", \"no-new-privileges:true\"]\n\
+             \x20     - {{type: bind, source: {folder}, target: {folder}}}\n    read_only: true\n    user: \"{}:{}\"\n    cap_drop: [ALL]\n\
+             \x20   security_opt: [{}, \"no-new-privileges:true\"]\n\
              \x20   ulimits: {{nofile: {{soft: 655350, hard: 655350}}, memlock: -1}}\n\
              \x20   restart: unless-stopped\n    stop_grace_period: 60s\n",
             service.name,
             subcommand(service.kind),
-            yaml(program),
+            yaml(&around.program),
+            around.user,
+            around.group,
+            yaml(Path::new(&format!("seccomp={}", around.seccomp.display()))),
         );
         let before = before(service, services);
         if !before.is_empty() {
@@ -161,9 +180,9 @@ fn compose_file(services: &[Planned], program: &Path) -> String {
     text
 }
 
-/// A path as a string of YAML; JSON's are.
+/// A path as a string of a compose file: JSON's strings are YAML's, and a dollar sign would begin a variable.
 fn yaml(path: &Path) -> String {
-    serde_json::Value::from(path.display().to_string()).to_string()
+    serde_json::Value::from(path.display().to_string().replace('$', "$$")).to_string()
 }
 
 #[cfg(test)]
@@ -171,10 +190,32 @@ mod tests {
     use super::*;
 
     #[test]
+    fn a_container_runs_as_the_owner_of_its_data_under_the_profile_beside_the_file() {
+        let around = Around {
+            program: PathBuf::from("/opt/ringmq"),
+            seccomp: PathBuf::from("/srv/c d/seccomp.json"),
+            user: 1000,
+            group: 100,
+        };
+        let service = Planned {
+            name: "namesrv-1".to_owned(),
+            kind: Kind::NameServer,
+            folder: PathBuf::from("/srv/data"),
+            configuration: String::new(),
+        };
+        let text = compose_file(&[service], &around);
+        assert!(text.contains("\n    user: \"1000:100\"\n"), "{text}");
+        assert!(
+            text.contains("security_opt: [\"seccomp=/srv/c d/seccomp.json\", "),
+            "{text}"
+        );
+    }
+
+    #[test]
     fn a_path_with_blanks_stays_one_word() {
         assert_eq!(quoted(Path::new("/a/b")), "/a/b");
         assert_eq!(quoted(Path::new("/a b/100%")), "\"/a b/100%%\"");
         assert_eq!(quoted(Path::new("/a\"$b")), "\"/a\\\"$$b\"");
-        assert_eq!(yaml(Path::new("/a \"b")), "\"/a \\\"b\"");
+        assert_eq!(yaml(Path::new("/a \"$b")), "\"/a \\\"$$b\"");
     }
 }
