@@ -2,7 +2,7 @@
 
 use crate::filler::Filler;
 use crate::options::Options;
-use crate::verify::Stamps;
+use crate::verify::{Rest, Stamps};
 use crate::zipf::Zipf;
 use bytes::{BufMut, Bytes, BytesMut};
 use client::RouteQueue;
@@ -188,8 +188,13 @@ impl Composer {
 
     fn body(&mut self, size: usize, turn: Turn, queue: &RouteQueue) -> [Bytes; 2] {
         if let Some(stamps) = &mut self.stamps {
-            let tail = self.filler.cut(size - Stamps::SIZE_MIN);
-            return [stamps.stamp(queue, turn, &tail), tail];
+            let size = size - Stamps::SIZE_MIN;
+            if let Some(joint) = stamps.joint(size) {
+                let (tail, checksum) = self.filler.cut_with_checksum(size);
+                return [stamps.stamp(queue, turn, Rest::Known(&joint, checksum)), tail];
+            }
+            let tail = self.filler.cut(size);
+            return [stamps.stamp(queue, turn, Rest::Bytes(&tail)), tail];
         }
         let Some(run) = self.due_stamp else {
             return [Bytes::new(), self.filler.cut(size)];
@@ -297,6 +302,19 @@ mod tests {
             assert_eq!(body.len(), 100);
             assert_eq!(due_of(&body, 77), Some(turn.due.as_nanos()));
             assert_eq!(due_of(&body, 78), None, "another run's message");
+        }
+    }
+
+    #[test]
+    fn bodies_that_are_followed_are_whole_of_one_size_and_of_many() {
+        for line in ["--size 300", "--size 56", "--size 60..2000"] {
+            let mut composer = composer(line, Some(Stamps::new(77, 0)));
+            let topics = topics(1);
+            for number in 0..100 {
+                let composed = composer.compose(&topics, turn(number, None)).unwrap();
+                let identity = checker::body::decode(&composed.body.concat()).unwrap();
+                assert_eq!(identity.id.sequence, number, "{line}");
+            }
         }
     }
 

@@ -18,6 +18,8 @@ pub struct Filler {
     pool: Bytes,
     places: usize,
     next: usize,
+    /// By place: size and checksum of the last body that was cut there.
+    checksums: Vec<(usize, u32)>,
 }
 
 impl Filler {
@@ -43,6 +45,7 @@ impl Filler {
             pool: bytes.collect(),
             places: SPARE / STEP,
             next: 0,
+            checksums: vec![(0, 0); SPARE / STEP],
         }
     }
 
@@ -52,6 +55,17 @@ impl Filler {
         // 7 is prime to the number of places, so that all of them have their turn and neighbours do not overlap much.
         self.next = (self.next + 7) % self.places;
         self.pool.slice(from..from + size)
+    }
+
+    /// As [`Filler::cut`], with the CRC32 of the bytes, which is reckoned once for each place as long as sizes stay the same.
+    pub fn cut_with_checksum(&mut self, size: usize) -> (Bytes, u32) {
+        let place = self.next;
+        let bytes = self.cut(size);
+        let known = &mut self.checksums[place];
+        if known.0 != size {
+            *known = (size, crc32fast::hash(&bytes));
+        }
+        (bytes, known.1)
     }
 }
 
@@ -72,6 +86,15 @@ mod tests {
             let body = Filler::new(16_384, share, 7).cut(16_384);
             let left = deflated(&body);
             assert!((left - (1.0 - share)).abs() < 0.08, "{share} asked for, {left} left");
+        }
+    }
+
+    #[test]
+    fn checksums_are_those_of_the_bytes_whatever_was_cut_before() {
+        let mut filler = Filler::new(300, 0.0, 7);
+        for number in 0..3 * SPARE / STEP {
+            let (bytes, checksum) = filler.cut_with_checksum(100 + number / 700 * 100 % 300);
+            assert_eq!(checksum, crc32fast::hash(&bytes), "body {number}");
         }
     }
 

@@ -10,7 +10,7 @@ use crate::error::Error;
 use crate::options::Options;
 use crate::run::no_files;
 use bytes::Bytes;
-use checker::body::{self, name_checksum};
+use checker::body::{self, Joint, name_checksum};
 use checker::{Cause, History, Identity, MessageId, Outcome, Poll, QueueIndex, ReaderIndex, Report, Target};
 use client::{Client, PullConsumer, PullOptions, RouteQueue, SendStatus};
 use protocol::frame::Frame;
@@ -114,6 +114,16 @@ pub struct Stamps {
     queues: Vec<(QueueName, u32)>,
     /// Queues by the addresses of their names, which live as long as the route, and their number.
     known: HashMap<(usize, usize, i32), u32>,
+    joint: Option<Rc<Joint>>,
+}
+
+/// What of a body lies behind its begin.
+#[derive(Clone, Copy, Debug)]
+pub enum Rest<'a> {
+    /// What joins checksums to its own, and the CRC32 of its bytes.
+    Known(&'a Joint, u32),
+    /// Bytes of any size.
+    Bytes(&'a [u8]),
 }
 
 /// What one event loop knows of its messages.
@@ -144,11 +154,19 @@ impl Stamps {
             taken: 0,
             queues: Vec::new(),
             known: hash_map(),
+            joint: None,
         }
     }
 
-    /// The begin of the next message's body, whose rest is `tail`.
-    pub fn stamp(&mut self, queue: &RouteQueue, turn: Turn, tail: &[u8]) -> Bytes {
+    /// For rests of this size that need not be read again once their checksum is known: the first size that is asked for,
+    /// since nearly all loads have one alone.
+    pub fn joint(&mut self, size: usize) -> Option<Rc<Joint>> {
+        let joint = self.joint.get_or_insert_with(|| Rc::new(Joint::new(size)));
+        (joint.size() == size).then(|| Rc::clone(joint))
+    }
+
+    /// The begin of the next message's body.
+    pub fn stamp(&mut self, queue: &RouteQueue, turn: Turn, rest: Rest<'_>) -> Bytes {
         let number = self.number_of(queue);
         let topic = self.queues.get(number as usize).map_or(0, |(_name, topic)| *topic);
         let sharding_key = turn.key.and_then(|key| u32::try_from(key).ok());
@@ -173,9 +191,13 @@ impl Stamps {
         run_part.copy_from_slice(&self.run.to_be_bytes());
         due_part.copy_from_slice(&turn.due.as_nanos().to_be_bytes());
         let mut head = [0; Stamps::SIZE_MIN];
-        let (header_part, rest) = head.split_at_mut(body::HEADER_BYTES);
-        header_part.copy_from_slice(&body::header(&identity, &[&due, tail]));
-        rest.copy_from_slice(&due);
+        let (header_part, due_part) = head.split_at_mut(body::HEADER_BYTES);
+        let header = match rest {
+            Rest::Known(joint, checksum) => body::header_before(&identity, &due, joint, checksum),
+            Rest::Bytes(bytes) => body::header(&identity, &[&due, bytes]),
+        };
+        header_part.copy_from_slice(&header);
+        due_part.copy_from_slice(&due);
         Bytes::copy_from_slice(&head)
     }
 

@@ -104,6 +104,32 @@ pub fn encode(identity: &Identity, size: usize) -> Vec<u8> {
 #[must_use]
 pub fn header(identity: &Identity, filler: &[&[u8]]) -> [u8; HEADER_BYTES] {
     let size = HEADER_BYTES + filler.iter().map(|part| part.len()).sum::<usize>();
+    let mut header = without_checksum(identity, size);
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&header);
+    filler.iter().for_each(|part| hasher.update(part));
+    header[CHECKSUM].copy_from_slice(&hasher.finalize().to_be_bytes());
+    header
+}
+
+/// As [`header`] for the filler `begin` and behind it an ending with this checksum and of the size that `joint` is for. For
+/// load generators whose bodies end with the same bytes again and again.
+///
+/// # Panics
+/// When the body's size is no u32.
+#[must_use]
+pub fn header_before(identity: &Identity, begin: &[u8], joint: &Joint, ending: u32) -> [u8; HEADER_BYTES] {
+    let mut header = without_checksum(identity, HEADER_BYTES + begin.len() + joint.size);
+    let mut hasher = crc32fast::Hasher::new();
+    hasher.update(&header);
+    hasher.update(begin);
+    let all = joint.join(hasher.finalize(), ending);
+    header[CHECKSUM].copy_from_slice(&all.to_be_bytes());
+    header
+}
+
+/// The bytes of the checksum are zero.
+fn without_checksum(identity: &Identity, size: usize) -> [u8; HEADER_BYTES] {
     let mut header = [0; HEADER_BYTES];
     header[..8].copy_from_slice(&MAGIC.to_be_bytes());
     header[8..12].copy_from_slice(&u32::try_from(size).expect("a body is below 4 GiB").to_be_bytes());
@@ -112,12 +138,48 @@ pub fn header(identity: &Identity, filler: &[&[u8]]) -> [u8; HEADER_BYTES] {
     header[24..32].copy_from_slice(&identity.id.sequence.to_be_bytes());
     header[32..36].copy_from_slice(&identity.topic.to_be_bytes());
     header[36..40].copy_from_slice(&identity.properties.to_be_bytes());
-    let mut hasher = crc32fast::Hasher::new();
-    // The checksum's own bytes are still zero.
-    hasher.update(&header);
-    filler.iter().for_each(|part| hasher.update(part));
-    header[CHECKSUM].copy_from_slice(&hasher.finalize().to_be_bytes());
     header
+}
+
+/// Makes the checksum of two byte strings out of theirs, the second of a size that is known before.
+///
+/// What bytes behind it do to a checksum is linear in its bits: a table for each of its bytes holds what they come to.
+#[derive(Clone, Debug)]
+pub struct Joint {
+    size: usize,
+    tables: Box<[[u32; 256]; 4]>,
+}
+
+impl Joint {
+    /// For second strings of `size` bytes.
+    #[must_use]
+    pub fn new(size: usize) -> Joint {
+        let shifted = |crc: u32| {
+            let mut hasher = crc32fast::Hasher::new_with_initial_len(crc, 0);
+            hasher.combine(&crc32fast::Hasher::new_with_initial_len(0, size as u64));
+            hasher.finalize()
+        };
+        let mut tables = Box::new([[0; 256]; 4]);
+        for (table, byte) in tables.iter_mut().zip(0..) {
+            let bits: [u32; 8] = std::array::from_fn(|bit| shifted(1 << (byte * 8 + bit)));
+            for (entry, value) in table.iter_mut().zip(0_u32..) {
+                let set = bits.iter().zip(0..).filter(|(_bit, place)| value >> place & 1 == 1);
+                *entry = set.fold(0, |all, (bit, _place)| all ^ bit);
+            }
+        }
+        Joint { size, tables }
+    }
+
+    /// Bytes of the second strings.
+    #[must_use]
+    pub fn size(&self) -> usize {
+        self.size
+    }
+
+    fn join(&self, first: u32, second: u32) -> u32 {
+        let bytes = self.tables.iter().zip(first.to_le_bytes());
+        bytes.fold(second, |all, (table, byte)| all ^ table[usize::from(byte)])
+    }
 }
 
 /// What a body says, when it is whole.
@@ -235,6 +297,15 @@ mod tests {
             let mut wrong = body.clone();
             wrong[bit / 8] ^= 1 << (bit % 8);
             assert!(decode(&wrong).is_err(), "bit {bit}");
+        }
+    }
+
+    #[test]
+    fn a_header_is_the_same_whether_the_ending_is_read_or_its_checksum_is_joined() {
+        for size in [0, 1, 7, 1000, 70_000] {
+            let ending: Vec<u8> = (0..size).map(|at| u8::try_from(at * 31 % 251).unwrap()).collect();
+            let joined = header_before(&IDENTITY, b"begin", &Joint::new(size), crc32fast::hash(&ending));
+            assert_eq!(joined, header(&IDENTITY, &[b"begin", &ending]), "{size}");
         }
     }
 
