@@ -190,8 +190,8 @@ impl Composer {
         if let Some(stamps) = &mut self.stamps {
             let size = size - Stamps::SIZE_MIN;
             if let Some(joint) = stamps.joint(size) {
-                let (tail, checksum) = self.filler.cut_with_checksum(size);
-                return [stamps.stamp(queue, turn, Rest::Known(&joint, checksum)), tail];
+                let (tail, checksum) = self.filler.cut_with_checksum(size, Stamps::READ);
+                return [stamps.stamp(queue, turn, Rest::Known(&joint, &tail, checksum)), tail];
             }
             let tail = self.filler.cut(size);
             return [stamps.stamp(queue, turn, Rest::Bytes(&tail)), tail];
@@ -307,7 +307,7 @@ mod tests {
 
     #[test]
     fn bodies_that_are_followed_are_whole_of_one_size_and_of_many() {
-        for line in ["--size 300", "--size 56", "--size 60..2000"] {
+        for line in ["--size 300", "--size 56", "--size 63", "--size 64", "--size 60..2000"] {
             let mut composer = composer(line, Some(Stamps::new(77, 0)));
             let topics = topics(1);
             for number in 0..100 {

@@ -120,8 +120,8 @@ pub struct Stamps {
 /// What of a body lies behind its begin.
 #[derive(Clone, Copy, Debug)]
 pub enum Rest<'a> {
-    /// What joins checksums to its own, and the CRC32 of its bytes.
-    Known(&'a Joint, u32),
+    /// The bytes, of a size that has a [joint](Stamps::joint), and the CRC32 of those behind the first [`Stamps::READ`].
+    Known(&'a Joint, &'a [u8], u32),
     /// Bytes of any size.
     Bytes(&'a [u8]),
 }
@@ -140,6 +140,8 @@ pub type Ends = Vec<(String, String, i32, i64)>;
 impl Stamps {
     /// Bytes that a body needs at least: the checker's header, and when the message was due.
     pub const SIZE_MIN: usize = body::HEADER_BYTES + DUE_SIZE;
+    /// Bytes of the rest that are read for each checksum.
+    pub const READ: usize = body::BEGIN_BYTES - DUE_SIZE;
 
     /// Of event loop `index` in run `run`.
     #[must_use]
@@ -161,8 +163,9 @@ impl Stamps {
     /// For rests of this size that need not be read again once their checksum is known: the first size that is asked for,
     /// since nearly all loads have one alone.
     pub fn joint(&mut self, size: usize) -> Option<Rc<Joint>> {
-        let joint = self.joint.get_or_insert_with(|| Rc::new(Joint::new(size)));
-        (joint.size() == size).then(|| Rc::clone(joint))
+        let behind = size.checked_sub(Stamps::READ)?;
+        let joint = self.joint.get_or_insert_with(|| Rc::new(Joint::new(behind)));
+        (joint.size() == behind).then(|| Rc::clone(joint))
     }
 
     /// The begin of the next message's body.
@@ -193,7 +196,13 @@ impl Stamps {
         let mut head = [0; Stamps::SIZE_MIN];
         let (header_part, due_part) = head.split_at_mut(body::HEADER_BYTES);
         let header = match rest {
-            Rest::Known(joint, checksum) => body::header_before(&identity, &due, joint, checksum),
+            Rest::Known(joint, bytes, checksum) => {
+                let mut begin = [0; body::BEGIN_BYTES];
+                let (due_part, read_part) = begin.split_at_mut(DUE_SIZE);
+                due_part.copy_from_slice(&due);
+                read_part.copy_from_slice(&bytes[..Stamps::READ]);
+                body::header_before(&identity, &begin, joint, checksum)
+            }
             Rest::Bytes(bytes) => body::header(&identity, &[&due, bytes]),
         };
         header_part.copy_from_slice(&header);
@@ -224,7 +233,7 @@ impl Stamps {
     pub fn answered(&mut self, mark: Mark, now: Instant, answer: Option<&Frame>) {
         let stored = answer.filter(|answer| SendStatus::of(answer.response_code()) == Some(SendStatus::Ok));
         // Of all the fields only this one is needed, and reading all costs as much as the checksum.
-        let offset = stored.and_then(|answer| answer.ext().get("queueOffset")?.into_cow().parse::<u64>().ok());
+        let offset = stored.and_then(|answer| answer.ext().number::<u64>("queueOffset"));
         let Some(first_offset) = offset else { return };
         for place in 0..mark.count {
             if let Some(sent) = self.sent.get_mut(mark.first + place) {

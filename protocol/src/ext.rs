@@ -1,6 +1,7 @@
 //! Ext fields of a header, read in place: name and value, with no allocation unless an escape or broken UTF-8 needs one.
 
 use std::borrow::Cow;
+use std::str::FromStr;
 
 use bytes::BufMut;
 
@@ -176,8 +177,24 @@ impl<'a> ExtFields<'a> {
     /// The value under a name; the last, if there are several.
     #[must_use]
     pub fn get(self, name: &str) -> Option<ExtText<'a>> {
-        let named = self.raw().filter(|(key, _)| key.is(name));
-        named.last().map(|(_, value)| value.text())
+        self.last_named(name).map(RawText::text)
+    }
+
+    /// The number under a name, the last if there are several, read as Java's parsers do.
+    #[must_use]
+    pub fn number<T: FromStr + TryFrom<i64>>(self, name: &str) -> Option<T> {
+        self.last_named(name)?.number()
+    }
+
+    #[inline]
+    fn last_named(self, name: &str) -> Option<RawText<'a>> {
+        let mut last = None;
+        self.each_raw(|key, value| {
+            if key.is(name) {
+                last = Some(value);
+            }
+        });
+        last
     }
 
     /// The fields as they lie in the header, for who wants few of them or numbers.
