@@ -14,7 +14,7 @@ use std::process::ExitCode;
 
 /// The RingMQ name server.
 #[derive(Debug, Parser)]
-#[command(name = "mqnamesrv", version, about)]
+#[command(name = "mqnamesrv", version, about, after_help = EXAMPLES)]
 struct Arguments {
     /// Configuration file, in the form of Java's properties
     #[arg(short = 'c', long = "configFile", value_name = "FILE")]
@@ -32,6 +32,14 @@ struct Arguments {
     #[arg(long)]
     config_reference: bool,
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  mqnamesrv                                 on port 9876
+  mqnamesrv -c namesrv.conf                 a file with listenPort=9877, for one
+  mqnamesrv -c namesrv.conf -p              what holds, and nothing is started
+
+Name servers do not know each other: give brokers and clients the addresses of all, parted by ;";
 
 /// A name server writes a small file now and then.
 const BLOCKING: IoPath = IoPath::Blocking(Refusal::Configured);

@@ -21,7 +21,7 @@ static ALLOCATOR: mimalloc::MiMalloc = mimalloc::MiMalloc;
 
 /// RingMQ: a message broker that RocketMQ's clients and tools use as they are
 #[derive(Debug, Parser)]
-#[command(name = "ringmq", version, about)]
+#[command(name = "ringmq", version, about, after_help = EXAMPLES)]
 struct Arguments {
     #[command(subcommand)]
     command: Command,
@@ -58,6 +58,15 @@ enum Serve {
         arguments: Vec<OsString>,
     },
 }
+
+const EXAMPLES: &str = "\
+Examples:
+  ringmq up                                 a name server and a broker, to try things with
+  ringmq up 2m2s --detach                   two masters with a slave each, and back to the shell
+  ringmq status; ringmq down
+  ringmq check broker-a.properties broker-b-s.properties
+
+`ringmq COMMAND --help` has more of each.";
 
 const UP_EXAMPLES: &str = "\
 Examples:
