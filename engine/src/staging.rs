@@ -144,9 +144,12 @@ impl Staging {
         self.open.start - self.open.start % self.segment_size + self.segment_size
     }
 
-    /// Whether `size` bytes of records fit into the segment, besides what must stay free.
+    /// Whether `size` bytes of records fit into the segment, besides what must stay free. If they go into another block, the
+    /// open batch's seal comes before them.
     pub(crate) fn fits_segment(&self, size: usize) -> bool {
-        self.end() + (size + RESERVED_SIZE) as u64 <= self.segment_end()
+        let ends_batch = self.open.records > 0 && !self.fits_block(size);
+        let seal = if ends_batch { SEAL_SIZE } else { 0 };
+        self.end() + (seal + size + RESERVED_SIZE) as u64 <= self.segment_end()
     }
 
     /// Position of the next segment.
@@ -359,3 +362,55 @@ impl Staging {
 }
 
 const _: () = assert!(RESERVED_SIZE >= 2 * SEAL_SIZE, "the segment's last seal has room");
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const MARKS: Marks = Marks {
+        confirmed: 0,
+        synced: 0,
+    };
+    const SEGMENT: u64 = 4096;
+    const FIRST: usize = 3000;
+
+    /// As an append does, see `Inner::make_room`.
+    fn append(staging: &mut Staging, size: usize) {
+        if !staging.fits_segment(size) {
+            staging.roll(MARKS);
+        }
+        if !staging.fits_block(size) {
+            staging.change_block(BytesMut::with_capacity(BLOCK_SIZE), MARKS);
+        }
+        staging.push_record(&vec![0; size], |_place| None);
+    }
+
+    #[test]
+    fn a_batch_that_ends_with_its_block_leaves_room_for_the_end_of_the_segment() {
+        // The second record needs another block and has from nothing to plenty of room left in the segment.
+        for second in 600..1000 {
+            let mut staging = Staging::new(StagingStart {
+                shard: ShardId::new(0).unwrap(),
+                store_id: 1,
+                epoch: 1,
+                segment_size: SEGMENT,
+                end: 0,
+                chain: 0,
+            });
+            staging.change_block(BytesMut::with_capacity(FIRST + RESERVED_SIZE), MARKS);
+            append(&mut staging, FIRST);
+            append(&mut staging, second);
+            let batches = staging.take(MARKS);
+            staging.roll(MARKS);
+            for batch in batches.into_iter().chain(staging.take(MARKS)) {
+                assert_eq!(
+                    batch.start / SEGMENT,
+                    (batch.end - 1) / SEGMENT,
+                    "a second record of {second} bytes: a batch from {} to {}",
+                    batch.start,
+                    batch.end
+                );
+            }
+        }
+    }
+}

@@ -1,7 +1,7 @@
 //! Seeds that once failed, with what they found. They are played whenever tests run.
 
 /// Seeds by what each found.
-pub const SEEDS: [(u64, &str); 11] = [
+pub const SEEDS: [(u64, &str); 12] = [
     (
         105,
         "a restarted broker is missing at one name server until it registers again: what its last process sent comes late",
@@ -34,4 +34,8 @@ pub const SEEDS: [(u64, &str); 11] = [
         "nothing in the broker: a producer had not come to the deletion of its topic when everything was read",
     ),
     (13994, "the same, with power cuts that asynchronous flush pays for"),
+    (
+        702_221,
+        "a batch that ended with its block, so close to the segment's end that the seal which ends the segment had no room",
+    ),
 ];
