@@ -58,7 +58,7 @@ impl Filler {
     }
 
     /// As [`Filler::cut`], with the CRC32 of the bytes behind the first `without`, which is reckoned once for each place as
-    /// long as sizes stay the same.
+    /// long as sizes stay the same. `without` is the same at each call.
     pub fn cut_with_checksum(&mut self, size: usize, without: usize) -> (Bytes, u32) {
         let place = self.next;
         let bytes = self.cut(size);

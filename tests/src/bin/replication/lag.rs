@@ -1,8 +1,7 @@
 //! How far a slave is behind while its master works: the master is asked over and over.
 
+use ::tests::load::on_a_loop;
 use client::{Admin, Client};
-use runtime::core::run_here;
-use runtime::probe::{IoPath, Refusal};
 use std::fmt;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -51,10 +50,7 @@ impl Watch {
     pub(crate) fn start(namesrv: String, master: String) -> Watch {
         let stop = Arc::new(AtomicBool::new(false));
         let stopped = Arc::clone(&stop);
-        let thread = std::thread::spawn(move || {
-            let watch = ask_until(&stopped, &namesrv, &master);
-            run_here(&IoPath::Blocking(Refusal::Configured), watch).expect("an event loop can be made")
-        });
+        let thread = std::thread::spawn(move || on_a_loop(ask_until(&stopped, &namesrv, &master)));
         Watch { stop, thread }
     }
 
