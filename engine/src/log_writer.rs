@@ -1,8 +1,8 @@
 //! How batches reach the disk: one of two ways, the same for a store's whole life in a process.
 //!
-//! - Buffered: positioned writes into the page cache, by the core's flusher thread, since a file system that is frozen or whose
-//!   journal is full lets the writer wait. What is written outlives the process; a sync through the ring makes it durable. Segments are fresh: a write into a part of a recycled one that is not cached would
-//!   first read it.
+//! - Buffered: positioned writes into the page cache, off the core, since a file system that is frozen or whose journal is full
+//!   lets the writer wait. What is written outlives the process; a sync through the ring makes it durable. Segments are fresh:
+//!   a write into a part of a recycled one that is not cached would first read it.
 //! - Direct: past the page cache, by the core's flusher thread. What is written is durable. Segments are pre-written or
 //!   recycled, see [`crate::spare_segments`].
 //!

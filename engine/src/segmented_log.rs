@@ -77,7 +77,7 @@ impl Segment {
     pub(crate) async fn write(&self, position: u64, parts: Vec<Bytes>) -> io::Result<()> {
         #[cfg(test)]
         faults::on_write()?;
-        self.file().await?.write_in_turn(position - self.base, parts).await
+        self.file().await?.write_off_core(position - self.base, parts).await
     }
 
     /// The parts of a range of the log that may have been written, as far as the file system tells; all of it where it cannot.

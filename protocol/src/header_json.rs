@@ -10,6 +10,7 @@ use crate::ext::raw::{Form, RawText};
 use crate::ext::unescape;
 use crate::frame::{FrameError, HeaderInfo};
 use crate::language::Language;
+use wide::u8x16;
 
 /// How deep a header's JSON may nest.
 pub(crate) const DEPTH_MAX: u32 = 32;
@@ -420,21 +421,15 @@ fn marks_of_block(text: &str, block: usize) -> u64 {
     mark_quotes_and_backslashes(&bytes)
 }
 
-/// One bit for each byte that is a quote or a backslash, the first byte's lowest.
-///
-/// Eight bytes at a time: a byte of `word ^ 0x22…` is zero where the word has a quote. `(y & 0x7f…) + 0x7f…` has a byte's top bit clear
-/// only if its low seven bits are zero, so with `| y` only zero bytes keep it clear. The product then gathers the eight top bits.
+/// One bit for each byte that is a quote or a backslash, the first byte's lowest: 16 bytes at a time.
 #[inline]
 fn mark_quotes_and_backslashes(bytes: &[u8; 64]) -> u64 {
-    const LOWS: u64 = u64::from_ne_bytes([0x7f; 8]);
-    const QUOTES: u64 = u64::from_ne_bytes([b'"'; 8]);
-    const BACKSLASHES: u64 = u64::from_ne_bytes([b'\\'; 8]);
-    let not_zeros = |y: u64| (y & LOWS).wrapping_add(LOWS) | y;
-    let (words, _) = bytes.as_chunks::<8>();
-    words.iter().rev().fold(0, |marks, word| {
-        let word = u64::from_le_bytes(*word);
-        let zeros = !(not_zeros(word ^ QUOTES) & not_zeros(word ^ BACKSLASHES)) & !LOWS;
-        marks << 8 | (zeros >> 7).wrapping_mul(0x0102_0408_1020_4080) >> 56
+    let (quotes, backslashes) = (u8x16::splat(b'"'), u8x16::splat(b'\\'));
+    let (lanes, _) = bytes.as_chunks::<16>();
+    lanes.iter().rev().fold(0, |marks, lane| {
+        let lane = u8x16::new(*lane);
+        let found = lane.simd_eq(quotes) | lane.simd_eq(backslashes);
+        marks << 16 | u64::from(found.to_bitmask())
     })
 }
 
@@ -466,15 +461,12 @@ impl ExtIndex {
         if value.kind == Kind::Null {
             return;
         }
-        let place = (
-            u16::try_from(key.start),
-            u16::try_from(key.end - key.start),
-            u16::try_from(value.start),
-            u16::try_from(value.end - value.start),
-        );
-        match (place, self.places.get_mut(self.count)) {
-            ((Ok(key_start), Ok(key_length), Ok(value_start), Ok(value_length)), Some(place)) => {
-                *place = [key_start, key_length, value_start, value_length];
+        // Lengths are no greater than where they end.
+        let fits = value.end <= usize::from(u16::MAX);
+        match self.places.get_mut(self.count) {
+            Some(place) if fits => {
+                let [key_length, value_length] = [key.end - key.start, value.end - value.start];
+                *place = [key.start, key_length, value.start, value_length].map(low_half);
                 self.keys_escaped |= u32::from(key.kind == Kind::Escaped) << self.count;
                 self.values_escaped |= u32::from(value.kind == Kind::Escaped) << self.count;
                 self.count += 1;
@@ -482,6 +474,16 @@ impl ExtIndex {
             _ => self.overflown = true,
         }
     }
+}
+
+/// A number that is known to fit.
+#[inline]
+#[expect(
+    clippy::cast_possible_truncation,
+    reason = "the caller has compared it with the greatest"
+)]
+fn low_half(number: usize) -> u16 {
+    number as u16
 }
 
 /// The ext fields of a header that [`scan`] has passed. A number, a boolean or a container reads as its text.
@@ -533,25 +535,55 @@ impl<'a> JsonExt<'a> {
         }
     }
 
+    /// Number of the last field of each name that `place_of` knows, counted from 1; `None` where the index does not hold all fields.
+    #[inline]
+    pub(crate) fn numbers<const N: usize>(&self, place_of: impl Fn(RawText<'a>) -> usize) -> Option<[u8; N]> {
+        if self.cursor.is_some() {
+            return None;
+        }
+        let mut numbers = [0; N];
+        for (place, number) in self.index.places().iter().zip(1..) {
+            let key = self.key(usize::from(number) - 1, *place);
+            if let Some(found) = numbers.get_mut(place_of(key)) {
+                *found = number;
+            }
+        }
+        Some(numbers)
+    }
+
+    /// The value of a field by its number in the index.
+    #[inline]
+    pub(crate) fn value(&self, number: usize) -> Option<RawText<'a>> {
+        let [_, _, start, length] = *self.index.places().get(number)?;
+        Some(self.text(number, start, length, self.index.values_escaped))
+    }
+
+    #[inline(always)]
+    fn key(&self, number: usize, [start, length, _, _]: FieldPlace) -> RawText<'a> {
+        self.text(number, start, length, self.index.keys_escaped)
+    }
+
+    #[inline(always)]
+    fn text(&self, number: usize, start: u16, length: u16, escaped: u32) -> RawText<'a> {
+        let start = usize::from(start);
+        let bytes = self.header.get(start..start + usize::from(length)).unwrap_or_default();
+        let form = if escaped >> number & 1 == 0 {
+            Form::Json
+        } else {
+            Form::JsonEscaped
+        };
+        RawText::new(bytes, form)
+    }
+
     #[inline(always)]
     fn field(
         &self,
         number: usize,
-        [key_start, key_length, value_start, value_length]: FieldPlace,
+        place @ [_, _, value_start, value_length]: FieldPlace,
     ) -> (RawText<'a>, RawText<'a>) {
-        let text = |start: u16, length: u16, escaped: u32| {
-            let start = usize::from(start);
-            let bytes = self.header.get(start..start + usize::from(length)).unwrap_or_default();
-            let form = if escaped >> number & 1 == 0 {
-                Form::Json
-            } else {
-                Form::JsonEscaped
-            };
-            RawText::new(bytes, form)
-        };
         (
-            text(key_start, key_length, self.index.keys_escaped),
-            text(value_start, value_length, self.index.values_escaped),
+            self.key(number, place),
+            self.text(number, value_start, value_length, self.index.values_escaped),
         )
     }
 }

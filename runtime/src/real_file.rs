@@ -23,7 +23,7 @@ pub(crate) struct RealFile {
     file: Arc<std::fs::File>,
     /// The ring of the core that opened it; without one, the pool.
     ring: Option<Rc<Ring>>,
-    /// Once something was written through it.
+    /// Once something was written by it.
     flusher: OnceCell<Rc<Flusher>>,
 }
 
@@ -121,37 +121,17 @@ impl RealFile {
         blocking(move || write_all(&file, position, parts)).await
     }
 
-    pub(crate) async fn write_in_turn(&self, position: u64, parts: Vec<Bytes>) -> io::Result<()> {
+    pub(crate) async fn write_off_core(&self, position: u64, mut parts: Vec<Bytes>) -> io::Result<()> {
+        if let (Some(ring), 1) = (&self.ring, parts.len()) {
+            let bytes = parts.remove(0);
+            return write_through(ring, &self.file, position, bytes).await;
+        }
         if self.flusher.get().is_none() {
             // Nobody else sets it: there was no suspension point.
             let _set = self.flusher.set(crate::flusher::of_this_thread()?);
         }
         let flusher = self.flusher.get().ok_or(io::ErrorKind::BrokenPipe)?;
         flusher.write(Way::Buffered, &self.file, position, parts).await
-    }
-
-    /// Writes all of `bytes`, waiting for the disk off the core.
-    pub(crate) async fn write_through_ring(&self, position: u64, mut bytes: Bytes) -> io::Result<()> {
-        let mut position = position;
-        while !bytes.is_empty() {
-            let written = match &self.ring {
-                Some(ring) => ring.write(&self.file, position, bytes.clone()).await,
-                None => {
-                    let (file, bytes) = (Arc::clone(&self.file), bytes.clone());
-                    blocking(move || std::os::unix::fs::FileExt::write_at(&*file, &bytes, position)).await
-                }
-            };
-            match written {
-                Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
-                Ok(count) => {
-                    bytes.advance(count);
-                    position += count as u64;
-                }
-                Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
-                Err(error) => return Err(error),
-            }
-        }
-        Ok(())
     }
 
     pub(crate) async fn sync_data(&self) -> io::Result<()> {
@@ -184,6 +164,23 @@ impl RealFile {
         let file = Arc::clone(&self.file);
         blocking(move || file.set_len(size)).await
     }
+}
+
+/// Writes all of `bytes` through the ring, which may take some at a time.
+async fn write_through(ring: &Ring, file: &Arc<std::fs::File>, position: u64, mut bytes: Bytes) -> io::Result<()> {
+    let mut position = position;
+    while !bytes.is_empty() {
+        match ring.write(file, position, bytes.clone()).await {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(count) => {
+                bytes.advance(count);
+                position += count as u64;
+            }
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+    Ok(())
 }
 
 /// Writes all parts one after the other into the page cache; waits where that does.

@@ -66,6 +66,8 @@ struct Held {
     into_aligned: Option<AlignedBuffer>,
     /// What a write takes.
     from: Bytes,
+    /// Its future is not dropped before it has completed.
+    lands: bool,
 }
 
 impl Held {
@@ -75,6 +77,7 @@ impl Held {
             into: Vec::new(),
             into_aligned: None,
             from: Bytes::new(),
+            lands: false,
         }
     }
 }
@@ -180,11 +183,13 @@ impl Ring {
         Ok(held.into_aligned.map_or_else(Bytes::new, |buffer| buffer.freeze(count)))
     }
 
-    /// Writes from `position` on and gives back how many bytes were written.
+    /// Writes from `position` on and gives back how many bytes were written. Who drops the future waits for the write under
+    /// way, so that nothing lands in a file after its store is taken to be closed.
     pub(crate) async fn write(&self, file: &Arc<File>, position: u64, bytes: Bytes) -> io::Result<usize> {
         let length = u32::try_from(bytes.len()).unwrap_or(u32::MAX);
         let mut held = Held::new(file);
         held.from = bytes;
+        held.lands = true;
         let entry = opcode::Write::new(types::Fd(file.as_raw_fd()), held.from.as_ptr(), length)
             .offset(position)
             .build();
@@ -207,6 +212,8 @@ impl Ring {
             ring: self,
             key: self.submit(entry, held)?,
         };
+        // What need not wait has completed by now: bytes in the page cache, and writes where the file system can tell.
+        self.reap();
         let (result, held) = poll_fn(|cx| self.poll(waiting.key, cx)).await;
         match usize::try_from(result) {
             Ok(count) => Ok((count, held)),
@@ -259,6 +266,24 @@ impl Ring {
         }
     }
 
+    /// Waits, with the whole core, until an operation has completed.
+    fn wait_for(&self, key: usize) {
+        let under_way = || {
+            let state = self.state.borrow();
+            matches!(state.operations.get(key), Some(operation) if matches!(operation.stage, Stage::UnderWay(_)))
+        };
+        while under_way() {
+            let waited = self.state.borrow().uring.submit_and_wait(1);
+            if let Err(error) = waited
+                && error.kind() != io::ErrorKind::Interrupted
+            {
+                tracing::error!(%error, "cannot wait for a write that is under way");
+                return;
+            }
+            self.reap();
+        }
+    }
+
     /// Takes all completions and wakes who waits for them.
     fn reap(&self) {
         let mut wakers = Vec::new();
@@ -297,7 +322,7 @@ fn submit_pushed(uring: &IoUring) -> io::Result<()> {
     }
 }
 
-/// A future that waits for an operation; dropped before its end, it leaves the buffer with the table.
+/// A future that waits for an operation; dropped before its end, it leaves the buffer with the table, or waits if it must.
 struct Waiting<'ring> {
     ring: &'ring Ring,
     key: usize,
@@ -305,6 +330,15 @@ struct Waiting<'ring> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
+        let must_land = |state: &State| {
+            state
+                .operations
+                .get(self.key)
+                .is_some_and(|operation| operation.held.lands)
+        };
+        if must_land(&self.ring.state.borrow()) {
+            self.ring.wait_for(self.key);
+        }
         let mut state = self.ring.state.borrow_mut();
         let Some(operation) = state.operations.get_mut(self.key) else {
             return;

@@ -159,7 +159,11 @@ impl TcpStream {
     /// `WouldBlock` when the socket takes nothing: await [`TcpStream::writable`]; else as writev(2).
     pub fn try_write(&self, parts: &[IoSlice<'_>]) -> io::Result<usize> {
         match &self.0 {
-            Stream::Real { writer: stream, .. } => stream.try_write_vectored(parts),
+            Stream::Real { writer: stream, .. } => match parts {
+                // send(2), a shorter way through the kernel: most answers are one part.
+                [part] => stream.try_write(part),
+                parts => stream.try_write_vectored(parts),
+            },
             Stream::Simulated(stream) => stream.try_write(parts),
         }
     }

@@ -87,9 +87,10 @@ impl<'a> RawText<'a> {
             if digit > 9 {
                 return None;
             }
-            value = value * 10 + i64::from(digit);
+            // 18 digits fit, so nothing wraps.
+            value = value.wrapping_mul(10).wrapping_add(i64::from(digit));
         }
-        Some(if negative { -value } else { value })
+        Some(if negative { value.wrapping_neg() } else { value })
     }
 }
 

@@ -68,35 +68,32 @@ impl<'a> SendHeader<'a> {
     /// # Errors
     /// A missing field of `a` to `h` (named by its long name), or a number that is none.
     pub fn decode(ext: ExtFields<'a>) -> Result<Self, HeaderError> {
-        let mut fields: [Option<RawText<'a>>; 14] = [None; 14];
-        ext.each_raw(|key, value| {
+        let fields = ext.pick::<14>(|key| {
             let letter = match key.plain() {
                 Some([letter]) => *letter,
                 _ => short_name(&key.text().into_cow()),
             };
-            if let Some(field) = fields.get_mut(usize::from(letter.wrapping_sub(b'a'))) {
-                *field = Some(value);
-            }
+            usize::from(letter.wrapping_sub(b'a'))
         });
-        let [a, b, c, d, e, f, g, h, i, j, k, l, m, n] = fields;
-        let text = |name, value| required(name, value).map(|value: RawText<'a>| value.text().into_cow());
-        let int = |name, value| required(name, value).and_then(|value| parse_i32(name, value));
-        let optional_int = |name, value: Option<_>| value.map(|value| parse_i32(name, value)).transpose();
+        let field = |letter: u8| fields.get(usize::from(letter - b'a'));
+        let text = |name, letter| required(name, field(letter)).map(|value: RawText<'a>| value.text().into_cow());
+        let int = |name, letter| required(name, field(letter)).and_then(|value| parse_i32(name, value));
+        let optional_int = |name, letter| field(letter).map(|value| parse_i32(name, value)).transpose();
         Ok(Self {
-            producer_group: text("producerGroup", a)?,
-            topic: text("topic", b)?,
-            default_topic: text("defaultTopic", c)?,
-            default_topic_queue_nums: int("defaultTopicQueueNums", d)?,
-            queue_id: int("queueId", e)?,
-            sys_flag: int("sysFlag", f)?,
-            born_timestamp: parse_i64("bornTimestamp", required("bornTimestamp", g)?)?,
-            flag: int("flag", h)?,
-            properties: i.map(RawText::text),
-            reconsume_times: optional_int("reconsumeTimes", j)?.unwrap_or(0),
-            unit_mode: k.is_some_and(parse_bool),
-            max_reconsume_times: optional_int("maxReconsumeTimes", l)?,
-            batch: m.is_some_and(parse_bool),
-            broker_name: n.map(|value| value.text().into_cow()),
+            producer_group: text("producerGroup", b'a')?,
+            topic: text("topic", b'b')?,
+            default_topic: text("defaultTopic", b'c')?,
+            default_topic_queue_nums: int("defaultTopicQueueNums", b'd')?,
+            queue_id: int("queueId", b'e')?,
+            sys_flag: int("sysFlag", b'f')?,
+            born_timestamp: parse_i64("bornTimestamp", required("bornTimestamp", field(b'g'))?)?,
+            flag: int("flag", b'h')?,
+            properties: field(b'i').map(RawText::text),
+            reconsume_times: optional_int("reconsumeTimes", b'j')?.unwrap_or(0),
+            unit_mode: field(b'k').is_some_and(parse_bool),
+            max_reconsume_times: optional_int("maxReconsumeTimes", b'l')?,
+            batch: field(b'm').is_some_and(parse_bool),
+            broker_name: field(b'n').map(|value| value.text().into_cow()),
         })
     }
 

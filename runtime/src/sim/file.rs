@@ -75,7 +75,7 @@ impl SimFile {
     }
 
     /// By another thread: often it has to wait for its turn.
-    pub(crate) async fn write_in_turn(&self, position: u64, parts: &[Bytes]) -> io::Result<()> {
+    pub(crate) async fn write_off_core(&self, position: u64, parts: &[Bytes]) -> io::Result<()> {
         if expect_here().world.below(2) == 0 {
             take_time(Cost::Metadata).await;
         }

@@ -3,10 +3,13 @@
 use crate::in_each_way;
 use bytes::Bytes;
 use runtime::file::{self, File, OpenOptions};
+use runtime::probe::IoPath;
+use std::future::Future;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use std::rc::Rc;
+use std::task::Poll;
 
 async fn new_file(directory: &Path) -> File {
     File::open(&directory.join("data"), OpenOptions::create_new())
@@ -84,20 +87,51 @@ fn nothing_to_write_is_written_at_once() {
         let file = new_file(&directory).await;
         file.write_at(5, &[]).await.unwrap();
         file.write_at(5, &[Bytes::new()]).await.unwrap();
-        file.write_through_ring(5, Bytes::new()).await.unwrap();
+        file.write_off_core(5, vec![Bytes::new()]).await.unwrap();
+        file.write_off_core(5, Vec::new()).await.unwrap();
         assert_eq!(file.len().await.unwrap(), 0);
     });
 }
 
 #[test]
-fn a_write_through_the_ring_is_a_write() {
+fn a_write_off_the_core_is_a_write_in_one_part_or_many() {
     in_each_way(|directory| async move {
-        let file = new_file(&directory).await;
-        file.write_through_ring(3, Bytes::from(vec![7; 300_000])).await.unwrap();
-        let read = file.read_at(0, 400_000).await.unwrap();
-        assert_eq!(read.len(), 300_003);
-        assert!(read[..3] == [0; 3] && read[3..].iter().all(|byte| *byte == 7));
+        for parts in [1, 3] {
+            let file = new_file(&directory).await;
+            let all = vec![Bytes::from(vec![7; 300_000]); parts];
+            file.write_off_core(3, all).await.unwrap();
+            let read = file.read_at(0, 300_000 * parts + 100).await.unwrap();
+            assert_eq!(read.len(), 300_000 * parts + 3);
+            assert!(read[..3] == [0; 3] && read[3..].iter().all(|byte| *byte == 7));
+            drop(file);
+            file::remove(&directory.join("data")).await.unwrap();
+        }
     });
+}
+
+#[test]
+fn a_write_of_the_ring_that_is_dropped_has_landed() {
+    if !crate::paths().contains(&IoPath::Ring) {
+        return println!("SKIPPED: there is no ring");
+    }
+    let directory = tempfile::tempdir().unwrap();
+    let directory = directory.path().to_owned();
+    let work = async move {
+        let file = new_file(&directory).await;
+        for round in 0..20_u8 {
+            let bytes = Bytes::from(vec![round; 4 << 20]);
+            let mut writing = Box::pin(file.write_off_core(0, vec![bytes]));
+            let begun = std::future::poll_fn(|cx| Poll::Ready(writing.as_mut().poll(cx).is_pending())).await;
+            drop(writing);
+            let there = std::fs::read(directory.join("data")).unwrap();
+            assert!(
+                there.iter().all(|byte| *byte == round),
+                "round {round}, under way: {begun}"
+            );
+        }
+        assert_eq!(file.len().await.unwrap(), 4 << 20);
+    };
+    runtime::core::run_here(&IoPath::Ring, work).unwrap();
 }
 
 #[test]

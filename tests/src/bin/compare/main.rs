@@ -1,9 +1,11 @@
 //! Side by side: RingMQ and Apache RocketMQ on this machine, one after the other in alternating rounds, with the Java load client and with `mqbench`.
 //!
 //! Apache and the Java client are started by a `peer.sh` (see `--help`). Give both servers and clients the same standing on a crowded machine by running all of it
-//! under `chrt -r 1`; children inherit it.
+//! under `chrt -r 1`; children inherit it. In the rows of `mqbench` a bare echo takes its turn as well (see [`echo`]): what it costs is what
+//! this hour of this machine asks of any broker.
 #![expect(clippy::print_stdout, reason = "a command line tool talks to its user")]
 
+mod echo;
 mod rows;
 mod server;
 mod table;
@@ -22,7 +24,8 @@ use tests::harness::FlushMode;
     after_help = "Examples:\n  compare --peer ../shared/peers/rocketmq/peer.sh\n  \
                   chrt -r 1 compare --peer peer.sh --rounds 5 --seconds 8 --rows java-64,depth-16,sync-depth-1\n\n\
                   Rows: java-T (T synchronous Java senders over one connection), depth-D (mqbench, 64 connections, D messages\n\
-                  in flight on each); sync- in front means SYNC_FLUSH. Build first: cargo build --release, peer.sh build."
+                  in flight on each); sync- in front means SYNC_FLUSH. Build first: cargo build --release, peer.sh build.\n\n\
+                  Echo reads, appends the bodies to a file and answers, and does nothing else: the floor of this hour and machine."
 )]
 struct Arguments {
     /// The script that starts Apache and the Java load client: takes start KIND, stop, wipe, load MODE.
@@ -52,11 +55,15 @@ struct Arguments {
 }
 
 fn main() {
+    if let Some(served) = echo::asked_for() {
+        served.unwrap_or_else(|e| panic!("the echo has ended: {e}"));
+        return;
+    }
     let arguments = Arguments::parse();
     let kinds: &[Kind] = if arguments.ours_only {
-        &[Kind::Ours]
+        &[Kind::Ours, Kind::Echo]
     } else {
-        &[Kind::Ours, Kind::Apache]
+        &[Kind::Ours, Kind::Echo, Kind::Apache]
     };
     let mut table = Table::new(arguments.json.as_deref());
     for round in 0..arguments.rounds {
@@ -76,7 +83,7 @@ fn measure(arguments: &Arguments, round: u32, kind: Kind, flush: FlushMode, tabl
         .rows
         .iter()
         .copied()
-        .filter(|row| row.flush == flush)
+        .filter(|row| row.flush == flush && kind.takes(row.client))
         .collect();
     if rows.is_empty() {
         return;
@@ -88,8 +95,10 @@ fn measure(arguments: &Arguments, round: u32, kind: Kind, flush: FlushMode, tabl
         seconds: arguments.seconds,
         warmup: arguments.warmup,
     };
-    // "boot success" comes before the name server has heard of the broker.
-    load.await_first_message();
+    if kind != Kind::Echo {
+        // "boot success" comes before the name server has heard of the broker.
+        load.await_first_message();
+    }
     for row in rows {
         let figures = load.run(row);
         println!("round {round} {kind:?} {row}: {figures}");

@@ -1,5 +1,7 @@
-//! The two servers: ours from the built programs, Apache's by `peer.sh`; each with an empty store, gone when the value is dropped.
+//! The servers: ours from the built programs, Apache's by `peer.sh`, and the echo; each with an empty store, gone when the value is dropped.
 
+use crate::echo::Echo;
+use crate::rows::Client;
 use std::path::{Path, PathBuf};
 use std::process::Command;
 use tests::harness::{FlushMode, PortBlock, Separate, resident_bytes};
@@ -7,11 +9,20 @@ use tests::harness::{FlushMode, PortBlock, Separate, resident_bytes};
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(crate) enum Kind {
     Ours,
+    Echo,
     Apache,
+}
+
+impl Kind {
+    /// The echo knows what `mqbench` asks for, and no more.
+    pub(crate) fn takes(self, client: Client) -> bool {
+        self != Kind::Echo || matches!(client, Client::Bench { .. })
+    }
 }
 
 pub(crate) enum Server {
     Ours { servers: Box<Separate>, namesrv: String },
+    Echo(Echo),
     Apache(Apache),
 }
 
@@ -30,19 +41,23 @@ impl Server {
                 let namesrv = servers.ports.namesrv_address();
                 Server::Ours { servers, namesrv }
             }
+            Kind::Echo => Server::Echo(Echo::start(flush)),
             Kind::Apache => Server::Apache(Apache::start(flush, peer)),
         }
     }
 
     pub(crate) fn namesrv(&self) -> &str {
         match self {
-            Server::Ours { namesrv, .. } | Server::Apache(Apache { namesrv, .. }) => namesrv,
+            Server::Ours { namesrv, .. }
+            | Server::Echo(Echo { address: namesrv, .. })
+            | Server::Apache(Apache { namesrv, .. }) => namesrv,
         }
     }
 
     pub(crate) fn broker_pid(&self) -> u32 {
         match self {
             Server::Ours { servers, .. } => servers.broker_pid(),
+            Server::Echo(echo) => echo.process.id(),
             Server::Apache(apache) => apache.broker_pid,
         }
     }

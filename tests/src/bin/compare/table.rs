@@ -66,8 +66,8 @@ impl Table {
         values
     }
 
-    /// Apache's CPU a message divided by ours, in each round that has both.
-    fn ratios(&self, row: Row) -> Vec<f64> {
+    /// One's CPU a message divided by the other's, in each round that has both.
+    fn ratios(&self, row: Row, of: Kind, by: Kind) -> Vec<f64> {
         let cpu = |round, kind| {
             let mut of_round = self.entries.iter();
             let entry = of_round.find(|e| e.round == round && e.kind == kind && e.row == row);
@@ -75,7 +75,7 @@ impl Table {
         };
         let last = self.entries.iter().map(|entry| entry.round).max().unwrap_or(0);
         let mut ratios: Vec<f64> = (0..=last)
-            .filter_map(|round| Some(cpu(round, Kind::Apache)? / cpu(round, Kind::Ours)?))
+            .filter_map(|round| Some(cpu(round, of)? / cpu(round, by)?))
             .collect();
         ratios.sort_by(f64::total_cmp);
         ratios
@@ -109,7 +109,7 @@ impl fmt::Display for Table {
         )?;
         writeln!(f, "|---|---|---|---|---|---|---|---|")?;
         for row in self.rows() {
-            for kind in [Kind::Ours, Kind::Apache] {
+            for kind in [Kind::Ours, Kind::Echo, Kind::Apache] {
                 let rates = self.values(kind, row, |figures| figures.rate);
                 if rates.is_empty() {
                     continue;
@@ -125,9 +125,14 @@ impl fmt::Display for Table {
                     self.values(kind, row, |figures| figures.errors).iter().sum::<f64>(),
                 )?;
             }
-            let ratios = self.ratios(row);
-            if !ratios.is_empty() {
-                writeln!(f, "| {row} | Apache's CPU by ours | | | | | {} | |", cell(&ratios, 2))?;
+            for (what, of, by) in [
+                ("Apache's CPU by ours", Kind::Apache, Kind::Ours),
+                ("our CPU by the echo's", Kind::Ours, Kind::Echo),
+            ] {
+                let ratios = self.ratios(row, of, by);
+                if !ratios.is_empty() {
+                    writeln!(f, "| {row} | {what} | | | | | {} | |", cell(&ratios, 2))?;
+                }
             }
         }
         Ok(())
