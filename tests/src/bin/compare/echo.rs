@@ -4,7 +4,6 @@
 //! fdatasync as well), and answers, one write for each connection and turn. It looks for nothing in a request but the number
 //! that its answer carries, keeps no index, and every topic has 8 queues. What a broker costs beside it is the broker's own.
 
-use bytes::{Buf, BytesMut};
 use protocol::body::route::{BrokerData, QueueData, TopicRouteData};
 use rustix::event::epoll;
 use std::fs::File;
@@ -113,7 +112,8 @@ fn serve(directory: &Path, flush: FlushMode) -> io::Result<()> {
 
 struct Connection {
     stream: TcpStream,
-    unread: BytesMut,
+    /// Bytes of frames that are not whole yet.
+    unread: Vec<u8>,
     answers: Vec<u8>,
 }
 
@@ -165,7 +165,7 @@ impl Worker {
         epoll::add(&self.polled, &stream, data, epoll::EventFlags::IN)?;
         self.connections.push(Some(Connection {
             stream,
-            unread: BytesMut::new(),
+            unread: Vec::new(),
             answers: Vec::new(),
         }));
         Ok(())
@@ -185,15 +185,19 @@ impl Worker {
             }
         };
         connection.unread.extend_from_slice(&self.read_into[..count]);
-        while let Some((header, body)) = next_frame(&mut connection.unread) {
-            let body_of_answer: &[u8] = if is_route_request(&header) {
+        let mut rest = &connection.unread[..];
+        while let Some((header, body, later)) = split_frame(rest) {
+            let body_of_answer: &[u8] = if is_route_request(header) {
                 &self.route
             } else {
-                self.appended.extend_from_slice(&body);
+                self.appended.extend_from_slice(body);
                 &[]
             };
-            put_answer(&mut connection.answers, opaque(&header), body_of_answer);
+            put_answer(&mut connection.answers, opaque(header), body_of_answer);
+            rest = later;
         }
+        let taken = connection.unread.len() - rest.len();
+        connection.unread.drain(..taken);
     }
 
     fn answer(&mut self, number: usize) {
@@ -213,18 +217,14 @@ fn number_of_connection(event: &epoll::Event) -> usize {
     usize::try_from(event.data.u64()).expect("it was made from a usize")
 }
 
-/// Header and body of the first frame.
-fn next_frame(bytes: &mut BytesMut) -> Option<(BytesMut, BytesMut)> {
+/// Header and body of the first frame, and what follows it.
+fn split_frame(bytes: &[u8]) -> Option<(&[u8], &[u8], &[u8])> {
     let number = |at: usize| Some(u32::from_be_bytes(bytes.get(at..at + 4)?.try_into().ok()?) as usize);
     let length = number(0)?;
     let header_length = number(4)? & 0xff_ffff;
-    if bytes.len() < 4 + length || length < 4 + header_length {
-        return None;
-    }
-    let mut frame = bytes.split_to(4 + length);
-    frame.advance(8);
-    let header = frame.split_to(header_length);
-    Some((header, frame))
+    let header = bytes.get(8..8 + header_length)?;
+    let body = bytes.get(8 + header_length..4 + length)?;
+    Some((header, body, &bytes[4 + length..]))
 }
 
 fn number_of(header: &[u8], key: &[u8]) -> Option<u32> {
