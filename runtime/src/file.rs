@@ -135,8 +135,8 @@ impl File {
     /// ring, by the core's flusher thread. A drop halfway waits for a write of the ring; one of the flusher thread goes on until
     /// the core's last file is dropped.
     ///
-    /// Beside handing every write to the flusher thread, 64 connections with one message of 1 KiB in flight each, on ext4: 0.89
-    /// of the broker's CPU time a message; with 16 in flight 0.95 to 1.0; p99 and p99.9 no different, at 2,000 and at 20,000
+    /// Beside handing every write to the flusher thread, 64 connections with one message of 1 KiB in flight each, on ext4: 0.88
+    /// to 0.95 of the broker's CPU time a message; with 16 in flight 0.95 to 1.05; p99 and p99.9 no different, at 2,000 and at 20,000
     /// messages a second neither.
     ///
     /// # Errors
