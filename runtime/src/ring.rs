@@ -266,13 +266,14 @@ impl Ring {
         }
     }
 
-    /// Waits, with the whole core, until an operation has completed.
-    fn wait_for(&self, key: usize) {
-        let under_way = || {
+    /// Waits, with the whole core, for an operation that must land.
+    fn wait_to_land(&self, key: usize) {
+        let awaited = || {
             let state = self.state.borrow();
-            matches!(state.operations.get(key), Some(operation) if matches!(operation.stage, Stage::UnderWay(_)))
+            let operation = state.operations.get(key);
+            operation.is_some_and(|operation| operation.held.lands && matches!(operation.stage, Stage::UnderWay(_)))
         };
-        while under_way() {
+        while awaited() {
             let waited = self.state.borrow().uring.submit_and_wait(1);
             if let Err(error) = waited
                 && error.kind() != io::ErrorKind::Interrupted
@@ -330,15 +331,7 @@ struct Waiting<'ring> {
 
 impl Drop for Waiting<'_> {
     fn drop(&mut self) {
-        let must_land = |state: &State| {
-            state
-                .operations
-                .get(self.key)
-                .is_some_and(|operation| operation.held.lands)
-        };
-        if must_land(&self.ring.state.borrow()) {
-            self.ring.wait_for(self.key);
-        }
+        self.ring.wait_to_land(self.key);
         let mut state = self.ring.state.borrow_mut();
         let Some(operation) = state.operations.get_mut(self.key) else {
             return;

@@ -5,31 +5,33 @@
 //! that its answer carries, keeps no index, and every topic has 8 queues. What a broker costs beside it is the broker's own.
 
 use protocol::body::route::{BrokerData, QueueData, TopicRouteData};
+use protocol::request_code::RequestCode;
 use rustix::event::epoll;
 use std::fs::File;
-use std::io::{self, BufRead, BufReader, ErrorKind, Read, Write};
+use std::io::{self, ErrorKind, Read, Write};
 use std::net::{Ipv4Addr, TcpListener, TcpStream};
 use std::os::fd::OwnedFd;
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::sync::mpsc;
 use std::time::Duration;
 use tempfile::TempDir;
-use tests::harness::FlushMode;
+use tests::harness::{FlushMode, Process};
 
-/// Bytes of one read.
+/// Bytes of a connection that may wait for the rest of their frame; who sends a greater one is cut off.
 const READ_SIZE: usize = 64 << 10;
 const EVENTS_MAX: usize = 64;
 /// How long a new connection may wait for its thread.
 const LOOK_INTERVAL: Duration = Duration::from_millis(10);
+const START_LIMIT: Duration = Duration::from_secs(10);
 
 /// What the program is started with to be the echo.
 const ROLE: &str = "serve-echo";
 
 /// The echo as a process of its own, so that its CPU time is its own.
 pub(crate) struct Echo {
-    pub(crate) process: Child,
+    pub(crate) process: Process,
     pub(crate) address: String,
     _directory: TempDir,
 }
@@ -40,28 +42,17 @@ impl Echo {
         let directory = directory.expect("a temporary folder can be made");
         let this = std::env::current_exe().expect("this program has a path");
         let mut command = Command::new(this);
-        command.arg(ROLE).arg(directory.path()).stdout(Stdio::piped());
+        command.arg(ROLE).arg(directory.path());
         if flush == FlushMode::Sync {
             command.arg("sync");
         }
-        let mut process = command.spawn().expect("this program can be started again");
-        let mut port = String::new();
-        let output = process.stdout.take().expect("its output is a pipe");
-        BufReader::new(output)
-            .read_line(&mut port)
-            .expect("the echo prints its port");
+        let mut process = Process::start("echo", &mut command);
+        let port = process.await_line("port", START_LIMIT, |line| line.parse::<u16>().is_ok());
         Echo {
             process,
-            address: format!("127.0.0.1:{}", port.trim()),
+            address: format!("127.0.0.1:{port}"),
             _directory: directory,
         }
-    }
-}
-
-impl Drop for Echo {
-    fn drop(&mut self) {
-        let _gone = self.process.kill();
-        let _ended = self.process.wait();
     }
 }
 
@@ -92,7 +83,6 @@ fn serve(directory: &Path, flush: FlushMode) -> io::Result<()> {
             connections: Vec::new(),
             file: File::create(directory.join(number.to_string()))?,
             written: 0,
-            read_into: vec![0; READ_SIZE],
             appended: Vec::new(),
             flush,
             route: route(port),
@@ -112,8 +102,9 @@ fn serve(directory: &Path, flush: FlushMode) -> io::Result<()> {
 
 struct Connection {
     stream: TcpStream,
-    /// Bytes of frames that are not whole yet.
     unread: Vec<u8>,
+    /// How many bytes of `unread` have come.
+    filled: usize,
     answers: Vec<u8>,
 }
 
@@ -122,7 +113,6 @@ struct Worker {
     connections: Vec<Option<Connection>>,
     file: File,
     written: u64,
-    read_into: Vec<u8>,
     /// Bodies of this turn.
     appended: Vec<u8>,
     flush: FlushMode,
@@ -165,7 +155,8 @@ impl Worker {
         epoll::add(&self.polled, &stream, data, epoll::EventFlags::IN)?;
         self.connections.push(Some(Connection {
             stream,
-            unread: Vec::new(),
+            unread: vec![0; READ_SIZE],
+            filled: 0,
             answers: Vec::new(),
         }));
         Ok(())
@@ -176,7 +167,7 @@ impl Worker {
         let Some(connection) = &mut self.connections[number] else {
             return;
         };
-        let count = match connection.stream.read(&mut self.read_into) {
+        let count = match connection.stream.read(&mut connection.unread[connection.filled..]) {
             Ok(count) if count > 0 => count,
             Err(error) if error.kind() == ErrorKind::WouldBlock => 0,
             _ended => {
@@ -184,8 +175,8 @@ impl Worker {
                 return;
             }
         };
-        connection.unread.extend_from_slice(&self.read_into[..count]);
-        let mut rest = &connection.unread[..];
+        let filled = connection.filled + count;
+        let mut rest = &connection.unread[..filled];
         while let Some((header, body, later)) = split_frame(rest) {
             let body_of_answer: &[u8] = if is_route_request(header) {
                 &self.route
@@ -196,8 +187,9 @@ impl Worker {
             put_answer(&mut connection.answers, opaque(header), body_of_answer);
             rest = later;
         }
-        let taken = connection.unread.len() - rest.len();
-        connection.unread.drain(..taken);
+        connection.filled = rest.len();
+        let taken = filled - connection.filled;
+        connection.unread.copy_within(taken..filled, 0);
     }
 
     fn answer(&mut self, number: usize) {
@@ -240,7 +232,7 @@ fn opaque(header: &[u8]) -> u32 {
 }
 
 fn is_route_request(header: &[u8]) -> bool {
-    number_of(header, b"\"code\":") == Some(105)
+    number_of(header, b"\"code\":") == u32::try_from(RequestCode::GET_ROUTEINFO_BY_TOPIC.0).ok()
 }
 
 fn put_answer(out: &mut Vec<u8>, opaque: u32, body: &[u8]) {

@@ -60,10 +60,10 @@ fn main() {
         return;
     }
     let arguments = Arguments::parse();
-    let kinds: &[Kind] = if arguments.ours_only {
-        &[Kind::Ours, Kind::Echo]
+    let kinds = if arguments.ours_only {
+        &Kind::ALL[..2]
     } else {
-        &[Kind::Ours, Kind::Echo, Kind::Apache]
+        &Kind::ALL
     };
     let mut table = Table::new(arguments.json.as_deref());
     for round in 0..arguments.rounds {

@@ -14,6 +14,9 @@ pub(crate) enum Kind {
 }
 
 impl Kind {
+    /// All, those that need no peer first.
+    pub(crate) const ALL: [Kind; 3] = [Kind::Ours, Kind::Echo, Kind::Apache];
+
     /// The echo knows what `mqbench` asks for, and no more.
     pub(crate) fn takes(self, client: Client) -> bool {
         self != Kind::Echo || matches!(client, Client::Bench { .. })
@@ -57,7 +60,7 @@ impl Server {
     pub(crate) fn broker_pid(&self) -> u32 {
         match self {
             Server::Ours { servers, .. } => servers.broker_pid(),
-            Server::Echo(echo) => echo.process.id(),
+            Server::Echo(echo) => echo.process.pid(),
             Server::Apache(apache) => apache.broker_pid,
         }
     }

@@ -109,7 +109,7 @@ impl fmt::Display for Table {
         )?;
         writeln!(f, "|---|---|---|---|---|---|---|---|")?;
         for row in self.rows() {
-            for kind in [Kind::Ours, Kind::Echo, Kind::Apache] {
+            for kind in Kind::ALL {
                 let rates = self.values(kind, row, |figures| figures.rate);
                 if rates.is_empty() {
                     continue;
