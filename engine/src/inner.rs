@@ -19,6 +19,7 @@ use crate::store::StoreLayout;
 use crate::tail_cache::TailCache;
 use crate::upkeep::Ages;
 use crate::verified::Verified;
+use crate::zeros_ahead::ZerosAhead;
 use protocol::model::{PhysicalOffset, ShardId};
 use runtime::JoinHandle;
 use runtime::sync::{Notify, Semaphore};
@@ -38,6 +39,7 @@ pub(crate) struct Inner {
     pub(crate) limits: Cell<(TransferLimit, TransferLimit)>,
     pub(crate) log: SegmentedLog,
     pub(crate) log_writer: LogWriter,
+    pub(crate) zeros_ahead: ZerosAhead,
     pub(crate) staging: RefCell<Staging>,
     pub(crate) tail: RefCell<TailCache>,
     pub(crate) cold: RefCell<PageCache>,
@@ -110,6 +112,8 @@ pub(crate) struct Wakes {
     pub(crate) flusher: Notify,
     /// The next segment is wanted.
     pub(crate) preparer: Notify,
+    /// The log has come nearer to where nothing was written before.
+    pub(crate) zeros: Notify,
     /// The disk has less room than before, or other rules hold.
     pub(crate) retention: Notify,
     /// Indexes or checkpoint want to be looked at.
@@ -118,6 +122,8 @@ pub(crate) struct Wakes {
     pub(crate) merger: Notify,
     /// The shard closes, or was fenced.
     pub(crate) stop: Notify,
+    /// Held while a log that is written directly is written: one write at a time.
+    pub(crate) write_turn: Semaphore,
     /// Held while the log is synced: one sync at a time.
     pub(crate) sync_turn: Semaphore,
     /// Held while a checkpoint is taken or segments are deleted.
@@ -132,10 +138,12 @@ impl Default for Wakes {
             commit: Notify::new(),
             flusher: Notify::new(),
             preparer: Notify::new(),
+            zeros: Notify::new(),
             retention: Notify::new(),
             upkeep: Notify::new(),
             merger: Notify::new(),
             stop: Notify::new(),
+            write_turn: Semaphore::new(1),
             sync_turn: Semaphore::new(1),
             checkpoint_turn: Semaphore::new(1),
         }

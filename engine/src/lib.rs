@@ -41,6 +41,7 @@ mod tests;
 mod upkeep;
 mod verified;
 mod writer;
+mod zeros_ahead;
 
 pub use consume_queue::{Entry, QueueSlot};
 pub use cut::{CutLog, cut_log};

@@ -3,8 +3,8 @@
 //! - Buffered: positioned writes into the page cache, off the core, since a file system that is frozen or whose journal is full
 //!   lets the writer wait. What is written outlives the process; a sync through the ring makes it durable. Segments are fresh:
 //!   a write into a part of a recycled one that is not cached would first read it.
-//! - Direct: past the page cache, by the core's flusher thread. What is written is durable. Segments are pre-written or
-//!   recycled, see [`crate::spare_segments`].
+//! - Direct: past the page cache, by the core's flusher thread. What is written is durable. Segments are recycled, see
+//!   [`crate::spare_segments`], or written with zeros ahead of the log, see [`crate::zeros_ahead`].
 //!
 //! Direct writes are made of whole blocks, the log is not: the file is padded with zeros behind the last batch, and the next
 //! write begins with the last block once more. The bytes that were in it before are written again unchanged, so a write that

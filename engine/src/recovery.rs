@@ -31,6 +31,7 @@ use crate::staging::{BLOCK_SIZE, Staging, StagingStart};
 use crate::store::StoreLayout;
 use crate::tail_cache::TailCache;
 use crate::upkeep::Ages;
+use crate::zeros_ahead::ZerosAhead;
 use bytes::Bytes;
 use feed::Feed;
 use protocol::model::{PhysicalOffset, ShardId};
@@ -236,6 +237,7 @@ fn make_inner(
         hooks,
         log,
         log_writer,
+        zeros_ahead: ZerosAhead::default(),
         staging: RefCell::new(staging),
         tail: RefCell::new(TailCache::new(options.tail_cache_bytes, BLOCK_SIZE)),
         cold: RefCell::new(PageCache::new(options.cold_cache_bytes)),

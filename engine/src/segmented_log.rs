@@ -66,6 +66,11 @@ impl Segment {
         faults::on_write()?;
         #[cfg(test)]
         faults::on_sync().await?;
+        self.write_ahead(position, blocks).await
+    }
+
+    /// As [`Segment::write_direct`], for what nobody waits for: space that the log has not come to.
+    pub(crate) async fn write_ahead(&self, position: u64, blocks: Vec<Bytes>) -> io::Result<()> {
         let opened = self.direct.as_ref().ok_or(io::ErrorKind::Unsupported)?;
         self.direct_file(opened)
             .await?
@@ -86,7 +91,7 @@ impl Segment {
             return vec![within];
         };
         let base = self.base;
-        match file.data_ranges(within.start - base..within.end - base) {
+        match file.data_ranges(within.start - base..within.end - base).await {
             Ok(found) => found
                 .into_iter()
                 .map(|data| base + data.start..base + data.end)
@@ -201,15 +206,14 @@ impl SegmentedLog {
         self.segments.borrow().keys().next().copied()
     }
 
-    /// Makes the segment that begins at `base`, with all its space, if it is not there. `needed` says whether there is no
-    /// time left for what would only make its writes faster.
-    pub(crate) async fn prepare(&self, base: u64, needed: impl Fn() -> bool) -> Result<(), Error> {
+    /// Makes the segment that begins at `base`, with all its space, if it is not there.
+    pub(crate) async fn prepare(&self, base: u64) -> Result<(), Error> {
         assert!(base.is_multiple_of(self.segment_size), "no segment begins at {base}");
         if self.segments.borrow().contains_key(&base) {
             return Ok(());
         }
         let path = self.directory.join(format!("{base:020}"));
-        if let Err(error) = self.make(&path, needed).await {
+        if let Err(error) = self.make(&path).await {
             // A segment without its space must not be found at the next start.
             if let Err(left) = file::remove(&path).await
                 && left.kind() != io::ErrorKind::NotFound
@@ -222,11 +226,11 @@ impl SegmentedLog {
         Ok(())
     }
 
-    async fn make(&self, path: &Path, needed: impl Fn() -> bool) -> io::Result<()> {
+    async fn make(&self, path: &Path) -> io::Result<()> {
         #[cfg(test)]
         faults::on_allocate()?;
         if self.direct {
-            self.spares.provide(path, self.segment_size, needed).await?;
+            self.spares.provide(path, self.segment_size).await?;
             return file::sync_directory(&self.directory).await;
         }
         let opened = File::open(path, OpenOptions::read_write()).await?;

@@ -8,6 +8,7 @@ use crate::read::{Boundary, KeyRequest, KeyResult, ReadRequest, ReadResult};
 use crate::recovery::{Damage, Recovered, open_shard};
 use crate::stats::ShardStats;
 use crate::store::StoreLayout;
+use crate::zeros_ahead::run_zeros_ahead;
 use crate::{Entry, QueueSlot, scrub, upkeep, writer};
 use bytes::Bytes;
 use protocol::model::{PhysicalOffset, QueueOffset, ShardId};
@@ -41,6 +42,9 @@ impl Shard {
             inner.start_task(writer::run_flusher);
         }
         inner.start_task(upkeep::run_preparer);
+        if layout.is_direct() {
+            inner.start_task(run_zeros_ahead);
+        }
         inner.start_task(upkeep::run_upkeep);
         inner.start_task(upkeep::run_merger);
         inner.start_task(upkeep::run_retention);

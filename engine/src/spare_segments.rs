@@ -1,12 +1,12 @@
 //! Segments in waiting, for logs that are written directly: blocks that have been written once are written again without a
 //! change of the file's extents, so a durable write needs no journal commit (measured: 125 against 193 us for a commit of
-//! 64 records).
+//! 64 records). What a new one lacks of that, [`crate::zeros_ahead`] makes up.
 //!
 //! A spare is a file of a segment's size whose name ends in `.spare`. It comes from a segment that retention has dropped, or
-//! is written with zeros ahead of need; a rename makes it a segment. Its old records cannot be taken for new ones: each says
-//! where it lies, and so does each seal, and a position is never given twice.
+//! is new; a rename makes it a segment. Its old records cannot be taken for new ones: each says where it lies, and so does
+//! each seal, and a position is never given twice.
 
-use runtime::{BLOCK_SIZE, DirectFile, File, Instant, OpenOptions, file};
+use runtime::{File, OpenOptions, file};
 use std::cell::RefCell;
 use std::collections::VecDeque;
 use std::io;
@@ -14,8 +14,6 @@ use std::path::{Path, PathBuf};
 
 /// Spares that wait at most; each takes a segment's space on the disk.
 const SPARES_MAX: usize = 2;
-/// Bytes of zeros written at once. Between two of them it is seen whether the segment is needed already.
-const ZEROS_SIZE: u64 = 1 << 20;
 const SUFFIX: &str = ".spare";
 
 /// See the head of this file. No borrow outlives a call.
@@ -59,12 +57,11 @@ impl SpareSegments {
         }
     }
 
-    /// Puts a file of `size` bytes at `path`, where none is: a spare, or a new one, as much of it written with zeros as there
-    /// is time for. Its name becomes durable with the directory.
-    pub(crate) async fn provide(&self, path: &Path, size: u64, needed: impl Fn() -> bool) -> io::Result<()> {
+    /// Puts a file of `size` bytes at `path`, where none is: a spare, or a new one. Its name becomes durable with the directory.
+    pub(crate) async fn provide(&self, path: &Path, size: u64) -> io::Result<()> {
         let spare = match self.take(size).await? {
             Some(spare) => spare,
-            None => make(spare_name(path), size, needed).await?,
+            None => make(spare_name(path), size).await?,
         };
         file::rename(&spare, path).await
     }
@@ -93,8 +90,8 @@ fn spare_name(segment: &Path) -> PathBuf {
 }
 
 /// Makes a spare. On failure nothing is left of it.
-async fn make(path: PathBuf, size: u64, needed: impl Fn() -> bool) -> io::Result<PathBuf> {
-    match write(&path, size, needed).await {
+async fn make(path: PathBuf, size: u64) -> io::Result<PathBuf> {
+    match allocate(&path, size).await {
         Ok(()) => Ok(path),
         Err(error) => {
             if let Err(left) = file::remove(&path).await
@@ -107,24 +104,9 @@ async fn make(path: PathBuf, size: u64, needed: impl Fn() -> bool) -> io::Result
     }
 }
 
-async fn write(path: &Path, size: u64, needed: impl Fn() -> bool) -> io::Result<()> {
+async fn allocate(path: &Path, size: u64) -> io::Result<()> {
     let file = File::open(path, OpenOptions::read_write()).await?;
-    // The whole space first: a full disk shows before anything is written.
     file.set_len(0).await?;
     file.allocate(size).await?;
-    file.sync_data().await?;
-    let direct = DirectFile::open(path).await?;
-    let whole = size - size % BLOCK_SIZE as u64;
-    let mut position = 0;
-    while position < whole && !needed() {
-        let count = ZEROS_SIZE.min(whole - position);
-        let began = Instant::now();
-        direct
-            .write_zeros(position, usize::try_from(count).unwrap_or(BLOCK_SIZE))
-            .await?;
-        position += count;
-        // At most half of the disk's time: the log's own writes go before.
-        runtime::sleep(began.elapsed()).await;
-    }
-    Ok(())
+    file.sync_data().await
 }

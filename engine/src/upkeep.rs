@@ -165,15 +165,14 @@ impl Inner {
                 completed.map_err(Error::io("allocate", segment.path()))?;
             }
             None => {
-                let left = || self.positions.prepared.get().saturating_sub(self.end());
-                let needed = || left() < segment_size / 2 || self.stopping();
                 self.check_reserve().await?;
-                self.log.prepare(next, needed).await?;
+                self.log.prepare(next).await?;
                 // The disk may be fuller now than it ought to be.
                 self.wakes.retention.notify_one();
             }
         }
         self.positions.prepared.set(next + segment_size);
+        self.wakes.zeros.notify_one();
         Ok(true)
     }
 

@@ -118,6 +118,9 @@ impl Inner {
             if self.log_writer.is_direct() {
                 self.positions.synced.set(end);
                 add(&self.counters.syncs, 1);
+                if self.zeros_ahead.wanted(end) {
+                    self.wakes.zeros.notify_one();
+                }
             } else {
                 self.write_back(end);
             }
@@ -132,7 +135,12 @@ impl Inner {
             let path = self.log.directory().to_owned();
             return Err(self.fence_with("find the segment of a batch in", path, &"it is gone"));
         };
-        let written = self.log_writer.write(&segment, position, parts).await;
+        let written = if self.log_writer.is_direct() {
+            let _turn = self.wakes.write_turn.acquire().await;
+            self.log_writer.write(&segment, position, parts).await
+        } else {
+            self.log_writer.write(&segment, position, parts).await
+        };
         if self.log_writer.is_direct() && planted::is(Bug::AckAfterFailedSync) {
             return Ok(());
         }

@@ -194,22 +194,6 @@ impl DirectFile {
         }
     }
 
-    /// Writes `size` zeros from `position` on, by the pool, beside the writes of [`DirectFile::write_at`]; durable when it
-    /// returns. Aligned as those.
-    ///
-    /// # Errors
-    /// As [`DirectFile::write_at`].
-    pub async fn write_zeros(&self, position: u64, size: usize) -> io::Result<()> {
-        check_alignment(position, size)?;
-        match &self.inner {
-            Inner::Real(direct) => {
-                let file = Arc::clone(&direct.file);
-                blocking(move || file.write_all_at(AlignedBuffer::zeroed(size).bytes(), position)).await
-            }
-            Inner::Simulated(file) => file.write_direct(position, &[Bytes::from(vec![0; size])]).await,
-        }
-    }
-
     /// Up to `size` bytes from `position`; fewer only where the file ends. Nothing need be aligned.
     ///
     /// # Errors

@@ -189,9 +189,9 @@ impl File {
     ///
     /// # Errors
     /// As lseek(2).
-    pub fn data_ranges(&self, within: Range<u64>) -> io::Result<Vec<Range<u64>>> {
+    pub async fn data_ranges(&self, within: Range<u64>) -> io::Result<Vec<Range<u64>>> {
         match &self.inner {
-            Inner::Real(file) => file.data_ranges(within),
+            Inner::Real(file) => file.data_ranges(within).await,
             Inner::Simulated(file) => file.data_ranges(within),
         }
     }

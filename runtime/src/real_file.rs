@@ -51,20 +51,10 @@ impl RealFile {
         Ok(self.file.metadata()?.len())
     }
 
-    /// Moves the file's own position, which nothing here uses.
-    pub(crate) fn data_ranges(&self, within: Range<u64>) -> io::Result<Vec<Range<u64>>> {
-        let mut ranges = Vec::new();
-        let mut position = within.start;
-        while position < within.end {
-            let data = match seek(&self.file, SeekFrom::Data(position)) {
-                Ok(data) if data < within.end => data,
-                Ok(_) | Err(Errno::NXIO) => break,
-                Err(error) => return Err(error.into()),
-            };
-            position = seek(&self.file, SeekFrom::Hole(data))?.min(within.end);
-            ranges.push(data..position);
-        }
-        Ok(ranges)
+    /// By the pool: where the file's data are may itself have to be read from the disk.
+    pub(crate) async fn data_ranges(&self, within: Range<u64>) -> io::Result<Vec<Range<u64>>> {
+        let file = Arc::clone(&self.file);
+        blocking(move || data_ranges(&file, within)).await
     }
 
     pub(crate) async fn read_at(&self, position: u64, size: usize) -> io::Result<Bytes> {
@@ -244,4 +234,20 @@ fn start_writeback(file: &std::fs::File, position: u64, size: u64) -> io::Result
     } else {
         Err(io::Error::last_os_error())
     }
+}
+
+/// Moves the file's own position, which nothing here uses.
+fn data_ranges(file: &std::fs::File, within: Range<u64>) -> io::Result<Vec<Range<u64>>> {
+    let mut ranges = Vec::new();
+    let mut position = within.start;
+    while position < within.end {
+        let data = match seek(file, SeekFrom::Data(position)) {
+            Ok(data) if data < within.end => data,
+            Ok(_) | Err(Errno::NXIO) => break,
+            Err(error) => return Err(error.into()),
+        };
+        position = seek(file, SeekFrom::Hole(data))?.min(within.end);
+        ranges.push(data..position);
+    }
+    Ok(ranges)
 }

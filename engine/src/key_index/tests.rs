@@ -297,17 +297,15 @@ proptest! {
             damage(directory.path(), file.index(1 << 20), at.index(1 << 30), kind).await;
             let (index, _) = start(directory.path(), &model).await;
             feed_missing(&index, &model);
-            // Damage inside of a run is noticed by who comes across it; then the range is missing, and fed again.
-            for key in 0..model.end / RECORD_SIZE {
-                let key = format!("unique-{key}");
-                let query = KeyQuery { topic: "b", key: &key, store_time_ms: (0, i64::MAX), below: u64::MAX, max: 1 };
-                index.query(query).await;
-            }
-            feed_missing(&index, &model);
-            for key in 0..5 {
-                let key = format!("shared-{key}");
-                let query = KeyQuery { topic: "b", key: &key, store_time_ms: (0, i64::MAX), below: u64::MAX, max: 1 << 20 };
-                index.query(query).await;
+            // Damage inside of a run is noticed by who comes across it; then the range is missing, and fed again. A page may hold
+            // entries of one topic alone.
+            let unique = (0..model.end / RECORD_SIZE).map(|number| (format!("unique-{number}"), 1));
+            let shared = (0..5).map(|number| (format!("shared-{number}"), 1 << 20));
+            for (key, max) in unique.chain(shared) {
+                for topic in ["TopicA", "b"] {
+                    let query = KeyQuery { topic, key: &key, store_time_ms: (0, i64::MAX), below: u64::MAX, max };
+                    index.query(query).await;
+                }
             }
             feed_missing(&index, &model);
             check(&index, &model, 1).await;

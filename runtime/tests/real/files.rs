@@ -344,11 +344,6 @@ fn direct_writes_are_whole_blocks_of_any_parts_and_read_back_from_any_position()
             let through_cache = file.read_at(position, wanted).await.unwrap();
             assert_eq!(through_cache, read, "the page cache says the same");
         }
-        direct.write_zeros(8192, 4096).await.unwrap();
-        assert_eq!(
-            direct.read_at(8190, 4).await.unwrap()[..],
-            [bytes[4094], bytes[4095], 0, 0]
-        );
         assert_eq!(
             direct.read_at((8 << 20) - 2, 100).await.unwrap().len(),
             2,
