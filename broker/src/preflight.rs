@@ -14,10 +14,6 @@ use std::net::{IpAddr, SocketAddr};
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
-/// How long a start waits for a port that is in use: the kernel may need some tenths of a second to take a killed broker
-/// apart, and whoever starts it again at once is not to be told to look for somebody else.
-pub const PORT_PATIENCE: Duration = Duration::from_secs(2);
-const PORT_PAUSE: Duration = Duration::from_millis(20);
 /// Below so much free space a broker could not make its first segments.
 const FREE_SEGMENTS: u64 = 2;
 
@@ -88,16 +84,11 @@ async fn look_at_ports(config: &BrokerConfig, patience: Duration) -> Vec<(&'stat
     if config.broker_role != BrokerRole::Slave {
         ports.push(("haListenPort", config.ha_listen_port));
     }
-    let in_use = |outcome: &io::Result<()>| matches!(outcome, Err(error) if error.kind() == io::ErrorKind::AddrInUse);
     let give_up = runtime::Instant::now() + patience;
     let mut outcomes = Vec::new();
     for (key, port) in ports {
-        let look = || machine::check_port(SocketAddr::new(bind, port));
-        let mut outcome = look();
-        while in_use(&outcome) && runtime::Instant::now() < give_up {
-            runtime::sleep(PORT_PAUSE).await;
-            outcome = look();
-        }
+        let left = give_up - runtime::Instant::now();
+        let outcome = machine::when_free(left, || machine::check_port(SocketAddr::new(bind, port))).await;
         outcomes.push((key, port, outcome));
     }
     outcomes

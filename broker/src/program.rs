@@ -149,7 +149,7 @@ impl Look {
         match self {
             Look::Not => None,
             Look::AtOnce => Some(Duration::ZERO),
-            Look::Patiently => Some(preflight::PORT_PATIENCE),
+            Look::Patiently => Some(runtime::machine::PORT_PATIENCE),
         }
     }
 }

@@ -12,6 +12,7 @@ use protocol::header::Header;
 use protocol::request_code::RequestCode;
 use remoting::config_table::{Key, Origin, Settings};
 use remoting::{CloseReason, Connection, Connections, Handler, Limits, NoRequests, RpcClient, properties_file, serve};
+use runtime::machine;
 use runtime::sync::{Notify, Semaphore};
 use runtime::{Instant, JoinHandle, TcpListener, file, spawn};
 use std::cell::{Cell, Ref, RefCell};
@@ -61,7 +62,7 @@ impl NameServer {
             None => path(&settings, "configStorePath", &variable)?,
         };
         let kv = load_kv(&kv_file).await?;
-        let listener = listen(&settings)?;
+        let listener = listen(&settings).await?;
         let address = listener.local_address().map_err(|error| Error::File {
             what: "cannot read the address of",
             path: "the listening socket".to_owned(),
@@ -204,13 +205,15 @@ fn path(settings: &Settings, key: &'static str, variable: impl Fn(&str) -> Optio
     })
 }
 
-fn listen(settings: &Settings) -> Result<TcpListener, Error> {
+async fn listen(settings: &Settings) -> Result<TcpListener, Error> {
     let bind = settings.text("bindAddress");
     let ip: IpAddr = bind
         .parse()
         .map_err(|_error| Error::BindAddress { value: bind.to_owned() })?;
     let address = SocketAddr::new(ip, settings.number("listenPort"));
-    TcpListener::bind(address, false).map_err(|error| Error::Listen { address, error })
+    machine::when_free(machine::PORT_PATIENCE, || TcpListener::bind(address, false))
+        .await
+        .map_err(|error| Error::Listen { address, error })
 }
 
 async fn load_kv(path: &Path) -> Result<KvConfig, Error> {

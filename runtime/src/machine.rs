@@ -1,12 +1,13 @@
 //! What a program may want to know of the machine before it starts: name, addresses, ports, directories.
 //!
-//! Each function answers at once and changes nothing. They look at the real machine; a simulated node, which has no preflight, only asks for
+//! Each function changes nothing, and answers at once but for the one that waits for a port. They look at the real machine; a simulated node, which has no preflight, only asks for
 //! memory and time zone, and gets the same answer on every machine.
 
 use crate::world::is_simulated;
 use std::io;
 use std::net::{IpAddr, SocketAddr, TcpListener, ToSocketAddrs, UdpSocket};
 use std::path::{Path, PathBuf};
+use std::time::Duration;
 
 /// The host's name.
 #[must_use]
@@ -41,6 +42,27 @@ pub fn is_own_address(address: IpAddr) -> bool {
 pub fn check_port(address: SocketAddr) -> io::Result<()> {
     // Without SO_REUSEPORT, so that another listener of the same user is found too.
     TcpListener::bind(address).map(drop)
+}
+
+/// How long a start waits for a port that is in use: the kernel may need some tenths of a second to take a killed process
+/// apart, and whoever starts it again at once is not to be told to look for somebody else.
+pub const PORT_PATIENCE: Duration = Duration::from_secs(2);
+
+/// Tries `bind` until the port is free, or `patience` is over; any other outcome is given back at once.
+///
+/// # Errors
+/// Those of `bind`.
+pub async fn when_free<T>(patience: Duration, bind: impl Fn() -> io::Result<T>) -> io::Result<T> {
+    const PAUSE: Duration = Duration::from_millis(20);
+    let give_up = crate::Instant::now() + patience;
+    loop {
+        match bind() {
+            Err(error) if error.kind() == io::ErrorKind::AddrInUse && crate::Instant::now() < give_up => {
+                crate::sleep(PAUSE).await;
+            }
+            outcome => return outcome,
+        }
+    }
 }
 
 /// The addresses of a host.
@@ -241,6 +263,22 @@ mod tests {
         assert_eq!(check_port(address).unwrap_err().kind(), io::ErrorKind::AddrInUse);
         drop(listener);
         check_port(address).unwrap();
+    }
+
+    #[test]
+    fn a_port_that_becomes_free_is_waited_for_and_nothing_else() {
+        let patience = Duration::from_secs(30);
+        let outcomes = std::cell::RefCell::new(vec![io::ErrorKind::PermissionDenied, io::ErrorKind::AddrInUse]);
+        let bind = || outcomes.borrow_mut().pop().map_or(Ok(()), |kind| Err(kind.into()));
+        let wait = |patience| {
+            let io = crate::probe::IoPath::Blocking(crate::probe::Refusal::Configured);
+            crate::core::run_here(&io, when_free(patience, bind)).unwrap()
+        };
+        assert_eq!(wait(patience).unwrap_err().kind(), io::ErrorKind::PermissionDenied);
+        outcomes.borrow_mut().extend([io::ErrorKind::AddrInUse; 3]);
+        wait(patience).unwrap();
+        outcomes.borrow_mut().push(io::ErrorKind::AddrInUse);
+        assert_eq!(wait(Duration::ZERO).unwrap_err().kind(), io::ErrorKind::AddrInUse);
     }
 
     #[test]
