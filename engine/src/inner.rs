@@ -122,7 +122,7 @@ pub(crate) struct Wakes {
     pub(crate) merger: Notify,
     /// The shard closes, or was fenced.
     pub(crate) stop: Notify,
-    /// Held while a log that is written directly is written: one write at a time.
+    /// Held while the log is written, or space ahead of it: one write at a time.
     pub(crate) write_turn: Semaphore,
     /// Held while the log is synced: one sync at a time.
     pub(crate) sync_turn: Semaphore,

@@ -229,8 +229,7 @@ impl SegmentedLog {
     async fn make(&self, path: &Path) -> io::Result<()> {
         #[cfg(test)]
         faults::on_allocate()?;
-        if self.direct {
-            self.spares.provide(path, self.segment_size).await?;
+        if self.direct && self.spares.provide(path, self.segment_size).await? {
             return file::sync_directory(&self.directory).await;
         }
         let opened = File::open(path, OpenOptions::read_write()).await?;

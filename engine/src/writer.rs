@@ -135,10 +135,8 @@ impl Inner {
             let path = self.log.directory().to_owned();
             return Err(self.fence_with("find the segment of a batch in", path, &"it is gone"));
         };
-        let written = if self.log_writer.is_direct() {
+        let written = {
             let _turn = self.wakes.write_turn.acquire().await;
-            self.log_writer.write(&segment, position, parts).await
-        } else {
             self.log_writer.write(&segment, position, parts).await
         };
         if self.log_writer.is_direct() && planted::is(Bug::AckAfterFailedSync) {

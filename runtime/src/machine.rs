@@ -1,7 +1,7 @@
 //! What a program may want to know of the machine before it starts: name, addresses, ports, directories.
 //!
-//! Each function changes nothing, and answers at once but for the one that waits for a port. They look at the real machine; a simulated node, which has no preflight, only asks for
-//! memory and time zone, and gets the same answer on every machine.
+//! Each function changes nothing, and answers at once but for the one that waits for a port. They look at the real machine; a
+//! simulated node, which has no preflight, only asks for memory and time zone, and gets the same answer on every machine.
 
 use crate::world::is_simulated;
 use std::io;
