@@ -32,6 +32,11 @@ pub fn core_options(config: &BrokerConfig) -> Result<CoreOptions, String> {
     })
 }
 
+/// Memory that outlives the process, of all shards together and of one: what a disk that is slow for a moment is behind.
+const CRASH_BUFFERS_MAX: usize = 256 << 20;
+const CRASH_BUFFER_MIN: usize = 8 << 20;
+const CRASH_BUFFER_MAX: usize = 64 << 20;
+
 /// How the store is kept. Shards and segment size are of a new store only: one that exists keeps its own.
 #[must_use]
 pub fn store_options(config: &BrokerConfig, cores: usize) -> StoreOptions {
@@ -52,6 +57,7 @@ pub fn store_options(config: &BrokerConfig, cores: usize) -> StoreOptions {
             WritePathChoice::Buffered => WritePath::Buffered,
             WritePathChoice::Direct => WritePath::Direct,
         },
+        crash_buffer_bytes: crash_buffer_bytes(config, shards),
         copies: config.broker_role == BrokerRole::Slave,
         flush_interval: Duration::from_millis(config.flush_interval_commit_log_ms),
         retention: retention(config),
@@ -63,6 +69,14 @@ pub fn store_options(config: &BrokerConfig, cores: usize) -> StoreOptions {
         limit_on_disk: limit_on_disk(config),
         ..StoreOptions::new(&config.store_path_root_dir, shards)
     }
+}
+
+/// Sends are answered from memory with ASYNC_FLUSH alone.
+fn crash_buffer_bytes(config: &BrokerConfig, shards: u8) -> usize {
+    if config.flush_disk_type == FlushDiskType::SyncFlush || config.write_path == WritePathChoice::Buffered {
+        return 0;
+    }
+    (CRASH_BUFFERS_MAX / usize::from(shards)).clamp(CRASH_BUFFER_MIN, CRASH_BUFFER_MAX)
 }
 
 /// Limit of a pull of messages that count as in memory.
@@ -169,6 +183,9 @@ mod tests {
         assert_eq!(retention.delete_hours, [3, 15]);
         assert!((retention.clean_ratio - 0.7).abs() < 1e-9 && retention.force_ratio == Some(0.85));
         assert_eq!(retention.batch_max, 3);
+        for without in ["flushDiskType=SYNC_FLUSH", "writePath=buffered"] {
+            assert_eq!(store_options(&config(without), 4).crash_buffer_bytes, 0, "{without}");
+        }
         let keep = store_options(&config("cleanFileForciblyEnable=false"), 1).retention;
         assert_eq!(keep.force_ratio, None);
     }
@@ -176,11 +193,11 @@ mod tests {
     #[test]
     fn the_memory_line_says_the_sum_that_the_keys_allow() {
         let options = store_options(&config("tailCacheBytes=16777216\ncoldCacheBytes=8388608\nshards=4"), 2);
-        // 16 + 8 MiB of the keys, 16 of queue pages, 64 staged, 64 of pages that could not be written.
-        assert_eq!(options.memory_max(), 168 << 20);
+        // 16 + 8 MiB of the keys, 16 of queue pages, 64 staged, 64 committed and not written, 64 of pages that could not be written.
+        assert_eq!(options.memory_max(), 232 << 20);
         let line = memory_line(u64::from(options.shards), options.memory_max());
         assert!(
-            line.starts_with("memory: at most 672 MiB for messages (4 shards of 168 MiB"),
+            line.starts_with("memory: at most 928 MiB for messages (4 shards of 232 MiB"),
             "{line}"
         );
     }

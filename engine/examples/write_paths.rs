@@ -28,6 +28,8 @@ use std::time::Duration;
 enum Path {
     Buffered,
     Direct,
+    /// Direct, and in async flush from memory that outlives the process.
+    Memory,
 }
 
 #[derive(Clone, Copy, Debug, ValueEnum)]
@@ -121,7 +123,11 @@ fn store_options(arguments: &Arguments, root: PathBuf) -> StoreOptions {
         },
         write_path: match arguments.path {
             Path::Buffered => WritePath::Buffered,
-            Path::Direct => WritePath::Direct,
+            Path::Direct | Path::Memory => WritePath::Direct,
+        },
+        crash_buffer_bytes: match arguments.path {
+            Path::Buffered | Path::Direct => 0,
+            Path::Memory => 64 << 20,
         },
         unsynced_bytes_max: arguments.unsynced_mib << 20,
         tail_cache_bytes: 32 << 20,

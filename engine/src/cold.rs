@@ -41,7 +41,7 @@ impl Inner {
             reason,
             next: None,
         };
-        let segment_end = self.log.end_of(position).min(self.positions.confirmed.get());
+        let segment_end = self.log.end_of(position).min(self.readable_end());
         let mut at = position;
         let seal = loop {
             if at + 8 > segment_end {
@@ -101,7 +101,7 @@ impl Inner {
     /// reach.
     pub(crate) async fn on_disk(&self, position: u64, size: usize) -> Result<Option<Bytes>, ReadError> {
         let end = position.saturating_add(size as u64);
-        if end > self.positions.confirmed.get() || position < self.positions.min.get() {
+        if end > self.readable_end() || position < self.positions.min.get() {
             return Ok(None);
         }
         self.check_damage(position)?;
@@ -141,9 +141,9 @@ impl Inner {
     }
 
     async fn block(&self, start: u64) -> Result<Option<Bytes>, ReadError> {
-        let confirmed = self.positions.confirmed.get();
+        let readable = self.readable_end();
         let end = (start + BLOCK_SIZE).min(self.log.end_of(start));
-        let size = usize::try_from(end.min(confirmed).saturating_sub(start)).unwrap_or(0);
+        let size = usize::try_from(end.min(readable).saturating_sub(start)).unwrap_or(0);
         // A block at the end of the log has grown since it was read.
         let cached = self.cold.borrow_mut().get(start).filter(|block| block.len() >= size);
         if cached.is_some() {

@@ -9,9 +9,11 @@
 //! a log that has its end still, and the cut is made again.
 
 use crate::checkpoint::Checkpoint;
+use crate::crash_buffer::{self, Owner};
 use crate::error::{Error, ReadError};
 use crate::inner::Inner;
 use crate::log_walk::LogWalk;
+use crate::recovery::{Recovered, boot_id};
 use crate::replica::LogPosition;
 use crate::segmented_log::SegmentedLog;
 use crate::shard::Shard;
@@ -98,6 +100,11 @@ async fn want_metadata(directory: &Path) -> Result<(), Error> {
 pub async fn cut_log(layout: &StoreLayout, id: ShardId, at: LogPosition) -> Result<CutLog, Error> {
     let directory = layout.shard_dir(id);
     let log = SegmentedLog::open(layout.commitlog_dir(id), layout.segment_size(), layout.is_direct()).await?;
+    let owner = Owner {
+        store_id: layout.store_id(),
+        shard: id.get(),
+    };
+    crash_buffer::settle(&directory, owner, &log, &boot_id().await, &mut Recovered::default()).await?;
     let end = sound_end(&log, layout, id, at).await;
     let kept_in = directory.join(format!("cut-{:020}-{}", at.position, runtime::wall_clock_ms()));
     let bytes = keep(&log, at.position, end, &kept_in).await?;

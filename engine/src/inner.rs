@@ -1,11 +1,13 @@
 //! Everything that one shard is made of. Its parts are used by one core only; no borrow of a cell outlives a call, and none
 //! is held while a hook runs.
 //!
-//! Positions of a log and their order: min <= checkpoint <= synced <= written <= end, and confirmed <= written. In sync flush
-//! mode confirmed <= synced as well.
+//! Positions of a log and their order: min <= checkpoint <= synced <= written <= end, and confirmed <= written, unless what is
+//! committed is kept in memory that outlives the process (see [`crate::crash_buffer`]): then written <= confirmed, and what is
+//! between is in the tail cache too. In sync flush mode confirmed <= synced as well.
 
 use crate::checkpoint::CheckpointState;
 use crate::consume_queue::ConsumeQueues;
+use crate::crash_buffer::CrashBuffer;
 use crate::error::{AppendError, FenceReason};
 use crate::key_index::KeyIndex;
 use crate::log_writer::LogWriter;
@@ -39,6 +41,8 @@ pub(crate) struct Inner {
     pub(crate) limits: Cell<(TransferLimit, TransferLimit)>,
     pub(crate) log: SegmentedLog,
     pub(crate) log_writer: LogWriter,
+    /// Where batches are kept that are committed and not written; `None` once the shard is closed.
+    pub(crate) crash_buffer: RefCell<Option<Rc<CrashBuffer>>>,
     pub(crate) zeros_ahead: ZerosAhead,
     pub(crate) staging: RefCell<Staging>,
     pub(crate) tail: RefCell<TailCache>,
@@ -110,6 +114,8 @@ pub(crate) struct Wakes {
     pub(crate) commit: Notify,
     /// Something was written that is not durable.
     pub(crate) flusher: Notify,
+    /// Something is committed and not written, or much.
+    pub(crate) drainer: Notify,
     /// The next segment is wanted.
     pub(crate) preparer: Notify,
     /// The log has come nearer to where nothing was written before.
@@ -122,6 +128,8 @@ pub(crate) struct Wakes {
     pub(crate) merger: Notify,
     /// The shard closes, or was fenced.
     pub(crate) stop: Notify,
+    /// Held while what is committed is taken from memory to the log.
+    pub(crate) drain_turn: Semaphore,
     /// Held while the log is written, or space ahead of it: one write at a time.
     pub(crate) write_turn: Semaphore,
     /// Held while the log is synced: one sync at a time.
@@ -137,12 +145,14 @@ impl Default for Wakes {
             writer_woken: Cell::new(false),
             commit: Notify::new(),
             flusher: Notify::new(),
+            drainer: Notify::new(),
             preparer: Notify::new(),
             zeros: Notify::new(),
             retention: Notify::new(),
             upkeep: Notify::new(),
             merger: Notify::new(),
             stop: Notify::new(),
+            drain_turn: Semaphore::new(1),
             write_turn: Semaphore::new(1),
             sync_turn: Semaphore::new(1),
             checkpoint_turn: Semaphore::new(1),
@@ -189,6 +199,15 @@ impl Inner {
         }
     }
 
+    pub(crate) fn crash_buffer(&self) -> Option<Rc<CrashBuffer>> {
+        self.crash_buffer.borrow().clone()
+    }
+
+    /// Readers find what lies below in the files of the log; what is committed above is in the tail cache.
+    pub(crate) fn readable_end(&self) -> u64 {
+        self.positions.confirmed.get().min(self.positions.written.get())
+    }
+
     pub(crate) fn end(&self) -> u64 {
         self.staging.borrow().end()
     }
@@ -213,14 +232,15 @@ impl Inner {
             path,
             answer: answer.to_string(),
         };
-        let first = self.fence.borrow_mut().get_or_insert_with(|| reason.clone()).clone();
-        if first == reason {
-            runtime::mark!("shard fenced");
-            tracing::error!(shard = self.id.get(), %reason, "shard fenced");
+        if let Some(first) = self.fenced() {
+            return first;
         }
+        self.fence.replace(Some(reason.clone()));
+        runtime::mark!("shard fenced");
+        tracing::error!(shard = self.id.get(), %reason, "shard fenced");
         self.wakes.writer.notify_one();
         self.wakes.stop.notify_waiters();
-        first
+        reason
     }
 
     /// Tells that these batches were not committed.
@@ -239,7 +259,8 @@ impl Inner {
 
     /// Makes the batch visible: its bytes, its entries, then the confirm offset; then tells the broker.
     pub(crate) fn commit(&self, mut batch: Batch) -> Result<(), FenceReason> {
-        self.tail.borrow_mut().push(batch.start, batch.bytes.clone());
+        let written = self.positions.written.get();
+        self.tail.borrow_mut().push(batch.start, batch.bytes.clone(), written);
         if let Err(error) = self.index(&batch) {
             let reason = self.fence_with("index a batch in", self.queues_directory(), &error);
             self.fail([batch], &reason);
@@ -351,6 +372,17 @@ impl Inner {
         loop {
             let woken = self.wakes.stop.notified();
             if self.stopping() {
+                return;
+            }
+            woken.await;
+        }
+    }
+
+    /// Waits until the shard closes.
+    pub(crate) async fn closed(&self) {
+        loop {
+            let woken = self.wakes.stop.notified();
+            if self.closing.get() {
                 return;
             }
             woken.await;

@@ -47,6 +47,17 @@ impl Description {
     }
 }
 
+/// Bytes of a shard's log that a broker which was killed had acknowledged and not written: they are in memory that outlives it, by
+/// the shard's file `crash-memory`, and the broker's next start writes them. 0 while a broker has the store open.
+#[must_use]
+pub fn left_in_memory(handle: &[u8], store_id: u64, shard: ShardId) -> u64 {
+    let owner = crate::crash_buffer::Owner {
+        store_id,
+        shard: shard.get(),
+    };
+    crate::crash_buffer::left_in_memory(handle, owner)
+}
+
 /// What lies at a position of the log.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum RecordKind {

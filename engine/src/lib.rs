@@ -9,6 +9,7 @@ mod checkpoint;
 mod cold;
 pub mod consume_queue;
 mod control_record;
+mod crash_buffer;
 mod cut;
 mod error;
 mod imported;

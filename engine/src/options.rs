@@ -6,8 +6,8 @@ use std::time::Duration;
 /// What an acknowledged message has survived.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum FlushMode {
-    /// Acknowledged once it is written: a killed process loses nothing, a power cut what came since the last background
-    /// flush. RocketMQ's ASYNC_FLUSH.
+    /// Acknowledged once it survives the end of the process, written or in memory that outlives it: a killed process loses nothing,
+    /// a power cut what came since the last background flush. RocketMQ's ASYNC_FLUSH.
     Async,
     /// Acknowledged once it is on the disk. RocketMQ's SYNC_FLUSH.
     Sync,
@@ -26,11 +26,12 @@ pub enum WritePath {
 }
 
 impl WritePath {
-    /// Whether it is the direct one, in a flush mode.
+    /// Whether it is the direct one, in a flush mode; `keeps`: what is committed can be kept in memory that outlives the process, so
+    /// that nobody waits for a write in async flush mode.
     #[must_use]
-    pub fn is_direct(self, flush: FlushMode) -> bool {
+    pub fn is_direct(self, flush: FlushMode, keeps: bool) -> bool {
         match self {
-            WritePath::Auto => flush == FlushMode::Sync,
+            WritePath::Auto => flush == FlushMode::Sync || keeps,
             WritePath::Buffered => false,
             WritePath::Direct => true,
         }
@@ -116,6 +117,9 @@ pub struct StoreOptions {
     pub flush: FlushMode,
     /// How it gets to the disk.
     pub write_path: WritePath,
+    /// Bytes of memory that outlives the process, for each shard: what is committed in async flush mode and not written yet. 0: none,
+    /// and where the machine has no such memory, none is used.
+    pub crash_buffer_bytes: usize,
     /// How often the log is made durable in the background (RocketMQ's flushIntervalCommitLog).
     pub flush_interval: Duration,
     /// When old segments go.
@@ -153,7 +157,7 @@ impl StoreOptions {
     #[must_use]
     pub fn memory_max(&self) -> u64 {
         let caches = self.tail_cache_bytes + self.cold_cache_bytes + self.queue_cache_bytes;
-        (caches + self.staged_bytes_max + crate::upkeep::UNWRITTEN_PAGES_MAX) as u64
+        (caches + self.crash_buffer_bytes + self.staged_bytes_max + crate::upkeep::UNWRITTEN_PAGES_MAX) as u64
     }
 
     /// RocketMQ's defaults for a store in `root` with `shards` shards.
@@ -169,6 +173,7 @@ impl StoreOptions {
             copies: false,
             flush: FlushMode::Async,
             write_path: WritePath::Auto,
+            crash_buffer_bytes: 64 << 20,
             flush_interval: Duration::from_millis(500),
             retention: Retention::default(),
             tail_cache_bytes: 128 << 20,

@@ -234,6 +234,9 @@ impl Inner {
 
     /// Visits the records of sound batches between two positions.
     pub(crate) async fn each_record(&self, from: u64, to: u64, mut visit: impl FnMut(u64, &RecordView<'_>)) {
+        if self.drain_to(to.min(self.positions.confirmed.get())).await.is_err() {
+            tracing::warn!(shard = self.id.get(), to, "what could not be written is not visited");
+        }
         let mut walk = crate::log_walk::LogWalk::new(&self.log, self.id, self.layout.store_id());
         let boundary = self.boundary_below(from).map(|(start, _)| start);
         let mut position = boundary.unwrap_or(self.log.base_of(from)).max(self.positions.min.get());
@@ -430,7 +433,7 @@ impl Inner {
         if let Some(time) = segment.first_store_time.get() {
             return Ok(Some(time));
         }
-        if segment.base >= self.positions.confirmed.get() {
+        if segment.base >= self.positions.confirmed.get() || self.drain_to(segment.base + 1).await.is_err() {
             return Ok(None);
         }
         let mut walk = crate::log_walk::LogWalk::new(&self.log, self.id, self.layout.store_id());

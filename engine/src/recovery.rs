@@ -16,6 +16,7 @@ mod feed;
 use crate::checkpoint::{Checkpoint, CheckpointState, DamagedRange};
 use crate::consume_queue::{ConsumeQueueOptions, ConsumeQueues};
 use crate::control_record::Seal;
+use crate::crash_buffer::{self, CrashBuffer};
 use crate::error::Error;
 use crate::imported;
 use crate::inner::{BOUNDARY_DISTANCE, Inner, Positions};
@@ -117,6 +118,12 @@ pub(crate) async fn open_shard(
         .as_ref()
         .map_or(log.len() == 0, |checkpoint| checkpoint.clean);
 
+    let owner = crash_buffer::Owner {
+        store_id: layout.store_id(),
+        shard: id.get(),
+    };
+    crash_buffer::settle(&directory, owner, &log, &boot_id, &mut found).await?;
+
     let mut walk = LogWalk::new(&log, id, layout.store_id());
     let mut end = find_end(&mut walk, &log, checkpoint.as_ref(), &mut found).await?;
     found.end = end.end;
@@ -157,7 +164,7 @@ pub(crate) async fn open_shard(
     // From here on the log grows: a checkpoint that says that it ends must not be found again.
     checkpoint.clean = false;
     checkpoint.copies = layout.options().copies;
-    checkpoint.boot_id = boot_id;
+    checkpoint.boot_id.clone_from(&boot_id);
     checkpoint.metadata.clone_from(&found.metadata);
     let source_position = imported::take_positions(&mut found.metadata);
     checkpoint.snapshot_position = end.end;
@@ -178,6 +185,14 @@ pub(crate) async fn open_shard(
     let log_writer = LogWriter::open(&log, layout.is_direct(), end.end).await;
     let log_writer = log_writer.map_err(Error::io("read the last block of the log in", log.directory()))?;
     let inner = make_inner(layout, id, hooks, (log, log_writer), indexes, checkpoint, &end);
+    if let Some(size) = layout.crash_buffer_bytes() {
+        let buffer = CrashBuffer::create(&directory, owner, size, &boot_id).await;
+        let buffer = buffer.map_err(Error::io(
+            "make shared memory that outlives the process for",
+            &directory,
+        ))?;
+        inner.crash_buffer.replace(Some(Rc::new(buffer)));
+    }
     inner.source_position.set(source_position);
     inner.imported_to.set(source_position);
     Ok((Rc::new(inner), found))
@@ -237,6 +252,7 @@ fn make_inner(
         hooks,
         log,
         log_writer,
+        crash_buffer: RefCell::default(),
         zeros_ahead: ZerosAhead::default(),
         staging: RefCell::new(staging),
         tail: RefCell::new(TailCache::new(options.tail_cache_bytes, BLOCK_SIZE)),

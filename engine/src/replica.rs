@@ -217,7 +217,7 @@ impl Inner {
                 reason: "a part that is lost there is here",
             });
         }
-        self.sync_to(self.positions.written.get()).await?;
+        self.sync_to(end).await?;
         {
             // A checkpoint under way would write over what is noted now.
             let _turn = self.wakes.checkpoint_turn.acquire().await;
@@ -461,7 +461,7 @@ impl Inner {
     }
 
     async fn batches_on_disk(&self, position: u64, bytes_max: usize) -> Result<Bytes, ReadError> {
-        let committed = self.positions.confirmed.get().min(self.log.end_of(position));
+        let committed = self.readable_end().min(self.log.end_of(position));
         let mut wanted = bytes_max.max(SEAL_SIZE);
         loop {
             let size = usize::try_from(committed - position).unwrap_or(usize::MAX).min(wanted);

@@ -42,7 +42,9 @@ impl Shard {
             inner.start_task(writer::run_flusher);
         }
         inner.start_task(upkeep::run_preparer);
-        if layout.is_direct() {
+        if inner.crash_buffer().is_some() {
+            inner.start_task(writer::run_drainer);
+        } else if layout.is_direct() {
             inner.start_task(run_zeros_ahead);
         }
         inner.start_task(upkeep::run_upkeep);
@@ -245,12 +247,16 @@ impl Shard {
         self.0.take_checkpoint().await
     }
 
-    /// Makes everything that is written durable.
+    /// Makes everything that is committed durable.
     ///
     /// # Errors
     /// [`Error::Fenced`].
     pub async fn flush(&self) -> Result<(), Error> {
-        Ok(self.0.sync_to(self.0.positions.written.get()).await?)
+        let positions = &self.0.positions;
+        Ok(self
+            .0
+            .sync_to(positions.written.get().max(positions.confirmed.get()))
+            .await?)
     }
 
     /// Reads all of the log that is durable, as fast as it comes, and quarantines what has rotted; returns how many damaged
@@ -335,11 +341,21 @@ impl Shard {
         for task in tasks {
             task.await;
         }
-        inner.check_fence()?;
+        if let Err(reason) = inner.check_fence() {
+            inner.drain_again().await;
+            return Err(reason.into());
+        }
         // Who waited for the last commits notes them before the last snapshot.
         runtime::yield_now().await;
         runtime::yield_now().await;
         inner.reserve.give_back_if_needed().await;
-        inner.checkpoint_at_least(inner.positions.confirmed.get(), true).await
+        inner.checkpoint_at_least(inner.positions.confirmed.get(), true).await?;
+        let buffer = inner.crash_buffer.take();
+        if let Some(buffer) = buffer.and_then(Rc::into_inner)
+            && let Err(error) = buffer.remove().await
+        {
+            tracing::warn!(shard = inner.id.get(), %error, "shared memory of a shard that is closed is left (ipcs -m)");
+        }
+        Ok(())
     }
 }

@@ -49,6 +49,26 @@ pub(crate) struct Batch {
     pub(crate) opened: Instant,
 }
 
+/// What of a batch goes to the disk.
+#[derive(Clone, Debug)]
+pub(crate) struct LogPart {
+    /// Position of its first byte.
+    pub(crate) start: u64,
+    /// Position of what follows: further on than its bytes where they end a segment.
+    pub(crate) end: u64,
+    pub(crate) bytes: Bytes,
+}
+
+impl Batch {
+    pub(crate) fn part(&self) -> LogPart {
+        LogPart {
+            start: self.start,
+            end: self.end,
+            bytes: self.bytes.clone(),
+        }
+    }
+}
+
 /// What a seal says besides the batch itself.
 #[derive(Clone, Copy, Debug)]
 pub(crate) struct Marks {

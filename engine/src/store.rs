@@ -10,7 +10,7 @@
 //! `store.json`, so that directories of different stores cannot be mixed.
 
 use crate::error::Error;
-use crate::options::{StoreIdentity, StoreOptions};
+use crate::options::{FlushMode, StoreIdentity, StoreOptions, WritePath};
 use protocol::model::{ShardCount, ShardId};
 use runtime::file::{self, DirectoryLock};
 use serde::{Deserialize, Serialize};
@@ -69,6 +69,7 @@ struct Layout {
     segment_size: u64,
     store_id: u64,
     direct: bool,
+    crash_buffer: bool,
     _locks: Vec<DirectoryLock>,
 }
 
@@ -111,6 +112,11 @@ impl StoreLayout {
     #[must_use]
     pub fn is_direct(&self) -> bool {
         self.0.direct
+    }
+
+    /// Bytes of batches that are kept in memory that outlives the process, if any are.
+    pub(crate) fn crash_buffer_bytes(&self) -> Option<usize> {
+        self.0.crash_buffer.then_some(self.0.options.crash_buffer_bytes)
     }
 
     /// Bytes of a shard's log behind what is durable that may have been written when everything stops.
@@ -198,13 +204,15 @@ pub async fn prepare_store(options: &StoreOptions) -> Result<StoreLayout, Error>
             "the store keeps the number of shards and the segment size it was made with; the configured ones are not used"
         );
     }
-    let direct = is_direct(options, description.segment_size).await?;
+    let keeps = can_keep(options);
+    let direct = is_direct(options, description.segment_size, keeps).await?;
     Ok(StoreLayout(Arc::new(Layout {
         options: options.clone(),
         shards,
         segment_size: description.segment_size,
         store_id,
         direct,
+        crash_buffer: keeps && direct,
         _locks: locks,
     })))
 }
@@ -242,9 +250,22 @@ pub async fn finish_import(layout: &StoreLayout) -> Result<(), Error> {
         .map_err(Error::io("sync the directory", root))
 }
 
+/// Whether what is committed can be kept in memory that outlives the process: of use in async flush mode alone.
+fn can_keep(options: &StoreOptions) -> bool {
+    let wanted = options.flush == FlushMode::Async && options.write_path != WritePath::Buffered;
+    if !wanted || options.crash_buffer_bytes == 0 {
+        return false;
+    }
+    let refused = runtime::crash_memory::refusal(crate::crash_buffer::memory_size(options.crash_buffer_bytes));
+    if let Some(reason) = &refused {
+        tracing::info!(store = %options.root.display(), %reason, "messages are acknowledged after they are written");
+    }
+    refused.is_none()
+}
+
 /// Whether the log is written past the page cache: wanted, and possible here.
-async fn is_direct(options: &StoreOptions, segment_size: u64) -> Result<bool, Error> {
-    if !options.write_path.is_direct(options.flush) {
+async fn is_direct(options: &StoreOptions, segment_size: u64, keeps: bool) -> Result<bool, Error> {
+    if !options.write_path.is_direct(options.flush, keeps) {
         return Ok(false);
     }
     let directory = options.commitlog_dir.as_ref().unwrap_or(&options.root);

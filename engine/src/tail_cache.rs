@@ -19,7 +19,7 @@ pub(crate) struct TailCache {
 const FREE_BLOCKS_MAX: usize = 2;
 
 impl TailCache {
-    /// Holds at most `bytes_max` bytes, and always the newest batch.
+    /// Holds at most `bytes_max` bytes, and always the newest batch and what is not written.
     pub(crate) fn new(bytes_max: usize, block_size: usize) -> TailCache {
         TailCache {
             batches: VecDeque::new(),
@@ -30,8 +30,8 @@ impl TailCache {
         }
     }
 
-    /// Adds the batch that begins at `start`, behind all others.
-    pub(crate) fn push(&mut self, start: u64, batch: Bytes) {
+    /// Adds the batch that begins at `start`, behind all others. What lies behind `written` is nowhere else.
+    pub(crate) fn push(&mut self, start: u64, batch: Bytes, written: u64) {
         let last_end = self
             .batches
             .back()
@@ -42,7 +42,8 @@ impl TailCache {
         );
         self.bytes += batch.len();
         self.batches.push_back((start, batch));
-        while self.bytes > self.bytes_max && self.batches.len() > 1 {
+        let may_go = |(start, batch): &(u64, Bytes)| start + batch.len() as u64 <= written;
+        while self.bytes > self.bytes_max && self.batches.len() > 1 && self.batches.front().is_some_and(may_go) {
             if let Some((_, oldest)) = self.batches.pop_front() {
                 self.bytes -= oldest.len();
                 self.reclaim(oldest);
@@ -110,9 +111,9 @@ mod tests {
     #[test]
     fn bytes_are_found_by_position_and_only_inside_one_batch() {
         let mut cache = TailCache::new(1_000, 64);
-        cache.push(100, batch(1, 50));
-        cache.push(150, batch(2, 50));
-        cache.push(300, batch(3, 50));
+        cache.push(100, batch(1, 50), u64::MAX);
+        cache.push(150, batch(2, 50), u64::MAX);
+        cache.push(300, batch(3, 50), u64::MAX);
         assert_eq!(cache.get(100, 50).unwrap(), batch(1, 50));
         assert_eq!(cache.get(149, 1).unwrap(), batch(1, 1));
         assert_eq!(cache.get(160, 40).unwrap(), batch(2, 40));
@@ -126,10 +127,10 @@ mod tests {
     #[test]
     fn the_oldest_batches_go_when_the_bound_is_passed_and_the_newest_stays() {
         let mut cache = TailCache::new(100, 64);
-        cache.push(0, batch(1, 60));
-        cache.push(60, batch(2, 60));
+        cache.push(0, batch(1, 60), u64::MAX);
+        cache.push(60, batch(2, 60), u64::MAX);
         assert_eq!((cache.get(0, 1), cache.bytes()), (None, 60));
-        cache.push(120, batch(3, 500));
+        cache.push(120, batch(3, 500), u64::MAX);
         assert_eq!((cache.get(60, 1), cache.bytes()), (None, 500));
         assert!(cache.get(120, 500).is_some());
     }
@@ -140,18 +141,18 @@ mod tests {
         let mut block = BytesMut::with_capacity(64);
         for position in [0_u64, 20] {
             block.extend_from_slice(&[7; 20]);
-            cache.push(position, block.split().freeze());
+            cache.push(position, block.split().freeze(), u64::MAX);
         }
         drop(block);
         let held = cache.get(20, 5);
-        cache.push(40, batch(8, 100));
+        cache.push(40, batch(8, 100), u64::MAX);
         assert!(cache.free.is_empty(), "a reader holds a part of the block");
         drop(held);
         let mut block = BytesMut::with_capacity(64);
         let memory = block.as_ptr();
         block.extend_from_slice(&[7; 64]);
-        cache.push(140, block.freeze());
-        cache.push(204, batch(9, 100));
+        cache.push(140, block.freeze(), u64::MAX);
+        cache.push(204, batch(9, 100), u64::MAX);
         assert!(cache.free.iter().any(|free| free.as_ptr() == memory && free.is_empty()));
     }
 }

@@ -87,6 +87,7 @@ fn store_options() -> StoreOptions {
     StoreOptions {
         segment_size: SEGMENT_SIZE as u64,
         tail_cache_bytes: 4 << 10,
+        crash_buffer_bytes: 0,
         ..StoreOptions::new(ROOT, 1)
     }
 }

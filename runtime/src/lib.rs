@@ -8,6 +8,7 @@
 pub mod clock;
 pub mod collections;
 pub mod core;
+pub mod crash_memory;
 mod direct_file;
 pub mod file;
 mod flusher;
@@ -28,6 +29,7 @@ pub mod timer;
 mod world;
 
 pub use clock::{Instant, wall_clock_ms};
+pub use crash_memory::CrashMemory;
 pub use direct_file::{BLOCK_SIZE, DirectFile, DirectRefusal, direct_refusal};
 pub use file::{File, OpenOptions};
 pub use socket::{Detached, TcpListener, TcpStream};

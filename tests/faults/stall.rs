@@ -13,6 +13,8 @@ const DISK_SIZE: u64 = 1 << 30;
 const ANSWER_LIMIT: Duration = Duration::from_secs(30);
 /// Answers whose sync ended before the freeze may still be on their way for so long.
 const UNDER_WAY: Duration = Duration::from_millis(200);
+/// In async flush mode memory that outlives the process is enough, until the disk has stood still for so long: flushIntervalCommitLog.
+const PROMISED_MAX: Duration = Duration::from_millis(500);
 /// What is in memory needs no disk; a busy machine may take so long all the same.
 const MEANWHILE_MAX: Duration = Duration::from_secs(2);
 
@@ -39,7 +41,10 @@ fn freeze(plan: &Plan, flush: FlushMode) {
     let load = Load::start(&namesrv, &options);
     load.await_more(1_000, ANSWER_LIMIT);
     let frozen = Frozen::freeze(disk.path(), stall * 2);
-    std::thread::sleep(UNDER_WAY);
+    std::thread::sleep(match flush {
+        FlushMode::Sync => UNDER_WAY,
+        FlushMode::Async => UNDER_WAY + PROMISED_MAX,
+    });
     let quiet = Instant::now();
     let others = ask_meanwhile(&namesrv, quiet + stall);
     assert!(servers.broker().is_running(), "the broker has ended");

@@ -48,6 +48,8 @@ fn with_open_store(look: impl FnOnce(&Path)) {
     let done = runtime::core::run_here(&IoPath::Blocking(Refusal::Configured), async {
         let options = StoreOptions {
             segment_size: 64 << 10,
+            // What is committed is in the files at once.
+            crash_buffer_bytes: 0,
             ..StoreOptions::new(directory.path(), 1)
         };
         let layout = prepare_store(&options).await.unwrap();
@@ -136,6 +138,8 @@ fn a_log_that_is_followed_is_printed_as_it_is_written() {
     let done = runtime::core::run_here(&IoPath::Blocking(Refusal::Configured), async {
         let options = StoreOptions {
             segment_size: 64 << 10,
+            // What is committed is in the files at once.
+            crash_buffer_bytes: 0,
             ..StoreOptions::new(directory.path(), 1)
         };
         let layout = prepare_store(&options).await.unwrap();

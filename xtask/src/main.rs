@@ -8,6 +8,7 @@
 
 mod faults;
 mod fuzz;
+mod leftovers;
 mod requirements;
 mod run;
 mod simulation;

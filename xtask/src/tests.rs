@@ -1,5 +1,6 @@
 //! Runs the tests and counts them over all packages.
 
+use crate::leftovers::Leftovers;
 use crate::{requirements, run, simulation, storage};
 use std::io::{BufRead, BufReader};
 use std::process::{Command, Stdio};
@@ -14,7 +15,9 @@ struct Counts {
 /// Runs every test, or with `quick` those that need only Rust, and prints the sum as the last line.
 pub(crate) fn run(quick: bool) -> Result<(), String> {
     let mut counts = Counts::default();
+    let leftovers = Leftovers::since_now();
     let outcome = run_all(quick, &mut counts);
+    leftovers.remove();
     if let Err(problem) = &outcome {
         println!("{problem}");
     }

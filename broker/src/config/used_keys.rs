@@ -167,9 +167,9 @@ used_keys! {
     ha_max_gap_not_in_sync: u64 = "haMaxGapNotInSync", POSITIVE, "268435456", updatable;
     /// With SYNC_MASTER: a message that too few slaves have after so long is answered FLUSH_SLAVE_TIMEOUT. It stays stored, and slaves get it.
     slave_timeout_ms: u64 = "slaveTimeout", POSITIVE, "3000", updatable;
-    /// SYNC_FLUSH answers a send when the message is durable; ASYNC_FLUSH when it is written, so that a crash of the machine (not of the process) may lose it.
+    /// SYNC_FLUSH answers a send when the message is durable; ASYNC_FLUSH when the end of the process can no longer lose it, a crash of the machine still can.
     flush_disk_type: FlushDiskType = "flushDiskType", Kind::Choice(FlushDiskType::WORDS), "ASYNC_FLUSH", important;
-    /// With ASYNC_FLUSH: how often what is written is made durable in the background.
+    /// With ASYNC_FLUSH: how often what is written is made durable in the background; and how long the disk may stand still before sends wait for it.
     flush_interval_commit_log_ms: u64 = "flushIntervalCommitLog", POSITIVE, "500", important;
     /// With SYNC_FLUSH: a send that is not durable after so long is answered FLUSH_DISK_TIMEOUT.
     sync_flush_timeout_ms: u64 = "syncFlushTimeout", POSITIVE, "5000", updatable;
@@ -206,7 +206,7 @@ used_keys! {
     pin_cores: bool = "pinCores", Kind::Bool, "false";
     /// RingMQ's own. How files are reached: auto takes io_uring where the kernel allows it and blocking threads elsewhere; io_uring stops the start when it is refused.
     io_path: IoPathChoice = "ioPath", Kind::Choice(IoPathChoice::WORDS), "auto";
-    /// RingMQ's own. How the commitlog reaches the disk: buffered goes through the page cache, direct past it into segments that are used again, where the file system can; auto is direct with SYNC_FLUSH and buffered with ASYNC_FLUSH, as measured.
+    /// RingMQ's own. How the commitlog reaches the disk: buffered goes through the page cache, direct past it into segments that are used again, where the file system can; auto is direct with SYNC_FLUSH, and with ASYNC_FLUSH where sends can be answered from memory that outlives the process (docs/durability.md), else buffered.
     write_path: WritePathChoice = "writePath", Kind::Choice(WritePathChoice::WORDS), "auto";
     /// RingMQ's own. Bytes of each shard's newest records that are kept in memory for pulls.
     tail_cache_bytes: usize = "tailCacheBytes", Kind::Int { min: 1_048_576, max: 1_099_511_627_776 }, "33554432";

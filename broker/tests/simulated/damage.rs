@@ -54,7 +54,10 @@ fn a_consumer_is_led_past_a_damaged_message_and_the_operator_told() {
 
 #[test]
 fn a_consumer_waits_at_a_message_that_cannot_be_read_as_long_as_it_is_not_durable() {
-    let world = World::new("tailCacheBytes=1048576\nflushIntervalCommitLog=5000\n", &[]);
+    let world = World::new(
+        "tailCacheBytes=1048576\nwritePath=buffered\nflushIntervalCommitLog=5000\n",
+        &[],
+    );
     for body in ["message-0", "message-1", "message-2"] {
         assert_eq!(world.send("T", 0, body.as_bytes()).code(), ResponseCode::SUCCESS);
     }

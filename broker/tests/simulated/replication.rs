@@ -211,7 +211,10 @@ fn a_consumer_that_is_far_behind_is_sent_to_the_slave_and_back_once_it_keeps_up(
 
 /// A master that answers before its disk has anything, and a slave that has it.
 fn answered_before_the_disk_has_it(role: &str) -> World {
-    let world = World::with_slave(&format!("brokerRole={role}\nflushIntervalCommitLog=1000000\n"), "");
+    let world = World::with_slave(
+        &format!("brokerRole={role}\nwritePath=buffered\nflushIntervalCommitLog=1000000\n"),
+        "",
+    );
     for _message in 0..7 {
         send_until_ok(&world, "T");
     }
@@ -278,7 +281,8 @@ fn a_synchronous_master_that_lost_power_waits_some_seconds_for_its_slave() {
 
 /// A master whose disk is what it was before some messages that its slave has, and which has gone on since.
 fn gone_separate_ways(flush_interval_ms: u32) -> World {
-    let world = World::with_slave(&format!("flushIntervalCommitLog={flush_interval_ms}\n"), "");
+    let lines = format!("writePath=buffered\nflushIntervalCommitLog={flush_interval_ms}\n");
+    let world = World::with_slave(&lines, "");
     for _message in 0..5 {
         send_until_ok(&world, "T");
     }

@@ -137,7 +137,7 @@ async fn process(model: Shared, options: StoreOptions, seed: u64) {
     }
     model.borrow_mut().opened += 1;
     model.borrow_mut().lost_power = false;
-    let durable = options.flush == FlushMode::Sync || layout.is_direct();
+    let durable = options.flush == FlushMode::Sync || (layout.is_direct() && layout.crash_buffer_bytes().is_none());
     let _ended = work(&shard, &model, &state, durable).await;
     if shard.stats().fenced.is_some() {
         model.borrow_mut().fenced += 1;
@@ -243,6 +243,8 @@ fn lives(seed: u64, flush: FlushMode, faults: &Faults) -> Shared {
     let options = StoreOptions {
         flush,
         write_path,
+        // None, less than some batches have, more than what waits.
+        crash_buffer_bytes: [256 << 10, 0, 8 << 10, 64 << 10][usize::try_from(seed / 4 % 4).unwrap()],
         tail_cache_bytes: 40_000,
         staged_bytes_max: 100_000,
         unsynced_bytes_max: 200_000,

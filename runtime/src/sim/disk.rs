@@ -45,6 +45,8 @@ pub(crate) struct Disk {
     /// With the number of each change.
     pending_names: Vec<(u64, NameChange)>,
     locks: BTreeSet<PathBuf>,
+    /// No part of a disk, but of what a process leaves behind: memory of [`crate::crash_memory`], by its number. Power takes it.
+    memories: BTreeMap<i32, Rc<Vec<u8>>>,
     /// Numbers every change, over all files.
     changes: u64,
     next_inode: u64,
@@ -202,9 +204,29 @@ impl Disk {
             durable_names: BTreeMap::new(),
             pending_names: Vec::new(),
             locks: BTreeSet::new(),
+            memories: BTreeMap::new(),
             changes: 0,
             next_inode: 0,
         }
+    }
+
+    /// New memory that outlives the process; its number.
+    pub(crate) fn new_memory(&mut self, size: usize) -> i32 {
+        let id = self.memories.last_key_value().map_or(1, |(last, _)| last + 1);
+        self.memories.insert(id, Rc::new(vec![0; size]));
+        id
+    }
+
+    pub(crate) fn memory(&self, id: i32) -> Option<&[u8]> {
+        self.memories.get(&id).map(|memory| &memory[..])
+    }
+
+    pub(crate) fn memory_mut(&mut self, id: i32) -> Option<&mut [u8]> {
+        self.memories.get_mut(&id).map(|memory| &mut Rc::make_mut(memory)[..])
+    }
+
+    pub(crate) fn remove_memory(&mut self, id: i32) {
+        self.memories.remove(&id);
     }
 
     pub(crate) fn set_capacity(&mut self, capacity: u64) {
@@ -610,6 +632,7 @@ impl Disk {
         for file in self.inodes.values_mut() {
             file.power_cut(world, cut);
         }
+        self.memories.clear();
         self.names.clone_from(&self.durable_names);
         self.forget_unnamed();
     }

@@ -140,6 +140,10 @@ impl World {
         })
     }
 
+    pub(crate) fn with_disk<T>(&self, node: NodeId, work: impl FnOnce(&mut Disk) -> T) -> T {
+        work(&mut self.disks.borrow_mut()[node.0])
+    }
+
     /// Nanoseconds since the simulation began.
     pub(crate) fn now(&self) -> u64 {
         self.now.get()

@@ -369,6 +369,7 @@ fn store_options(config: &BrokerConfig, (segment_size, cores): (u64, usize), ret
         cold_cache_bytes: 64 << 10,
         queue_cache_bytes: 64 << 10,
         staged_bytes_max: 256 << 10,
+        crash_buffer_bytes: 512 << 10,
         unsynced_bytes_max: 1 << 20,
         in_memory_distance: 64 << 10,
         checkpoint_bytes: 128 << 10,

@@ -1,7 +1,9 @@
 //! What a run of many seeds must have come by, or it has not tested it.
 
 /// Marked places in the code (`runtime::mark!`).
-pub const MARKS: [&str; 11] = [
+pub const MARKS: [&str; 13] = [
+    "committed bytes taken from memory after a kill",
+    "commit waits: the disk is behind what memory can hold",
     "torn tail cut",
     "damage found in the log",
     "shard fenced",

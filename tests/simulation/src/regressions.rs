@@ -1,7 +1,7 @@
 //! Seeds that once failed, with what they found. They are played whenever tests run.
 
 /// Seeds by what each found.
-pub const SEEDS: [(u64, &str); 12] = [
+pub const SEEDS: [(u64, &str); 13] = [
     (
         105,
         "a restarted broker is missing at one name server until it registers again: what its last process sent comes late",
@@ -37,5 +37,9 @@ pub const SEEDS: [(u64, &str); 12] = [
     (
         702_221,
         "a batch that ended with its block, so close to the segment's end that the seal which ends the segment had no room",
+    ),
+    (
+        2_005_352,
+        "a fenced shard had acknowledged messages in memory alone until a power cut, long after the disk was well again",
     ),
 ];

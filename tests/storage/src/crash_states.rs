@@ -161,7 +161,7 @@ pub(crate) fn run_seed(seed: u64, disks: Disks, extent: Extent) -> Totals {
     } else {
         FlushMode::Async
     };
-    // Sync flush in both ways of writing; async flush goes through the page cache by itself.
+    // Both flush modes in both ways of writing.
     let options = StoreOptions {
         write_path: if seed % 16 >= 8 {
             WritePath::Buffered

@@ -88,7 +88,9 @@ pub(crate) fn examine(
         simulation.observe_disk(node, move |point| seen.borrow_mut().push(point));
     }
     simulation.start(node, std::future::pending::<()>);
-    let buffered = !options.write_path.is_direct(options.flush);
+    let buffered = !options
+        .write_path
+        .is_direct(options.flush, options.crash_buffer_bytes > 0);
     let options = options.clone();
     let look = async move {
         let (shard, recovered) = open(&options).await?;

@@ -41,6 +41,7 @@ pub(crate) fn options(flush: FlushMode) -> StoreOptions {
         cold_cache_bytes: 512 << 10,
         queue_cache_bytes: 64 << 10,
         staged_bytes_max: 100_000,
+        crash_buffer_bytes: 128 << 10,
         unsynced_bytes_max: 200_000,
         checkpoint_bytes: 60_000,
         flush_interval: Duration::from_millis(50),

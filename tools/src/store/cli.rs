@@ -64,6 +64,12 @@ pub fn run(arguments: impl IntoIterator<Item = OsString>) -> ExitCode {
 fn open(place: &Where) -> Result<(Store, Vec<ShardId>), Stopped> {
     let store = Store::find(&place.directory, &place.commitlog)?;
     let shards = store.shards(place.shard)?;
+    if let Store::Own(files) = &store
+        && let Err(note) = files.check_memory()
+    {
+        // What is in the files can be read all the same.
+        let _nobody_listens = writeln!(io::stderr().lock(), "note: {note}");
+    }
     Ok((store, shards))
 }
 
@@ -218,6 +224,9 @@ fn mend(arguments: &RepairArgs, out: &mut dyn Write) -> Result<bool, Stopped> {
     };
     // Before the plan is made: what a broker writes meanwhile would not be in it.
     let lock = arguments.apply.then(|| repair::lock(files.root())).transpose()?;
+    if lock.is_some() {
+        files.check_memory()?;
+    }
     let plan = repair::plan(files, &shards)?;
     if arguments.output == Format::Json {
         output::json_document(out, &plan)?;

@@ -163,6 +163,7 @@ impl Export {
         };
         StoreOptions {
             commitlog_dir: self.from_commitlog.clone(),
+            crash_buffer_bytes: 0,
             limit_in_memory: limit,
             limit_on_disk: limit,
             // Nothing is deleted while it is read.

@@ -51,6 +51,14 @@ pub enum Error {
         /// The directory.
         directory: PathBuf,
     },
+    /// A broker that was killed has left the end of the log in memory.
+    #[error("{bytes} bytes of {} that a broker had acknowledged before it was killed are in shared memory and in no file yet; start the broker once, and stop it", directory.display())]
+    LeftInMemory {
+        /// The directory.
+        directory: PathBuf,
+        /// So many bytes.
+        bytes: u64,
+    },
     /// Two stores of ours that are no replicas of each other.
     #[error("the stores are no replicas: their ids are {:016x} and {:016x}; name two copies of one store", found.0, found.1)]
     NotReplicas {
@@ -116,6 +124,25 @@ impl StoreFiles {
             commitlog: commitlog.map(Path::to_owned),
             description,
         })
+    }
+
+    /// That nothing of the log is in memory of a broker that was killed.
+    ///
+    /// # Errors
+    /// [`Error::LeftInMemory`], [`Error::Io`].
+    pub fn check_memory(&self) -> Result<(), Error> {
+        let mut bytes = 0;
+        for shard in self.description.shards.shards() {
+            let handle = read_if_there(&self.shard_dir(shard).join("crash-memory"))?;
+            let left = |handle: Vec<u8>| engine::inspect::left_in_memory(&handle, self.description.store_id, shard);
+            bytes += handle.map_or(0, left);
+        }
+        let directory = self.root.clone();
+        if bytes == 0 {
+            Ok(())
+        } else {
+            Err(Error::LeftInMemory { directory, bytes })
+        }
     }
 
     /// The directory that it is in.

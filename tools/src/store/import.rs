@@ -188,6 +188,8 @@ impl Import {
             segment_size: self.segment_size,
             importing: true,
             flush: FlushMode::Async,
+            // An import that is killed goes on from what is written.
+            crash_buffer_bytes: 0,
             limit_in_memory: all_at_once,
             limit_on_disk: all_at_once,
             ..StoreOptions::new(&self.to, self.shards)

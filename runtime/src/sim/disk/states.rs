@@ -103,7 +103,7 @@ impl CrashPoint {
         self.slots().into_iter().map(kind).collect()
     }
 
-    /// The disk after the process was killed: the page cache lives on.
+    /// The disk after the process was killed: the page cache lives on, and memory that outlives the process.
     #[must_use]
     pub fn killed(&self) -> DiskImage {
         let mut disk = self.disk.clone();
@@ -116,6 +116,7 @@ impl CrashPoint {
     pub fn cut(&self, fates: &[Fate]) -> DiskImage {
         let mut disk = self.disk.clone();
         disk.process_ended();
+        disk.memories.clear();
         let mut lost_in: BTreeSet<PathBuf> = BTreeSet::new();
         let mut files: BTreeMap<u64, FileCut> = BTreeMap::new();
         for (at, slot) in self.slots().into_iter().enumerate() {

@@ -272,6 +272,7 @@ fn beside_a_shard_that_merges_runs_and_deletes_segments_nothing_is_found() {
     let write = || {
         let mut options = StoreOptions::new(root, 1);
         options.segment_size = SEGMENT_SIZE;
+        options.crash_buffer_bytes = 0;
         options.retention.reserved = std::time::Duration::ZERO;
         run(async {
             let layout = prepare_store(&options).await.unwrap();
