@@ -69,7 +69,7 @@ fn cut(flush: FlushMode, cycles: u64, end: Option<Instant>, waits: &mut Waits, t
         // In async flush the topic itself must have had its time to become durable.
         std::thread::sleep(SETTLED + waits.wait(Duration::from_millis(800)));
         disk.pull_the_plug();
-        servers.kill_broker();
+        servers.kill_broker_with_memory();
         let history = load.stop();
         disk.unmount();
         disk.mount_again();

@@ -191,6 +191,22 @@ impl Separate {
         self.broker.take().expect("the broker runs").kill();
     }
 
+    /// kill -9, and memory that outlives the process goes too, as with the machine's power.
+    pub fn kill_broker_with_memory(&mut self) {
+        let pid = self.broker().pid().to_string();
+        self.kill_broker();
+        let segments = std::fs::read_to_string("/proc/sysvipc/shm").unwrap_or_default();
+        for line in segments.lines() {
+            let fields: Vec<&str> = line.split_ascii_whitespace().collect();
+            if let [_key, id, _mode, _size, creator, ..] = fields[..]
+                && creator == pid
+            {
+                let removed = std::process::Command::new("ipcrm").args(["-m", id]).status();
+                assert!(removed.is_ok_and(|status| status.success()), "ipcrm -m {id} fails");
+            }
+        }
+    }
+
     /// SIGTERM; returns whether it ended with status 0. (A JVM ends with 143.)
     pub fn stop_broker(&mut self) -> bool {
         let (status, _) = self.broker.take().expect("the broker runs").stop(STOP_LIMIT);
