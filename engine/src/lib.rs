@@ -11,6 +11,7 @@ pub mod consume_queue;
 mod control_record;
 mod crash_buffer;
 mod cut;
+mod drainer;
 mod error;
 mod imported;
 mod index_file;

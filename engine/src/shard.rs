@@ -9,7 +9,7 @@ use crate::recovery::{Damage, Recovered, open_shard};
 use crate::stats::ShardStats;
 use crate::store::StoreLayout;
 use crate::zeros_ahead::run_zeros_ahead;
-use crate::{Entry, QueueSlot, scrub, upkeep, writer};
+use crate::{Entry, QueueSlot, drainer, scrub, upkeep, writer};
 use bytes::Bytes;
 use protocol::model::{PhysicalOffset, QueueOffset, ShardId};
 use std::rc::Rc;
@@ -43,7 +43,7 @@ impl Shard {
         }
         inner.start_task(upkeep::run_preparer);
         if inner.crash_buffer().is_some() {
-            inner.start_task(writer::run_drainer);
+            inner.start_task(drainer::run_drainer);
         } else if layout.is_direct() {
             inner.start_task(run_zeros_ahead);
         }

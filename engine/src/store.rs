@@ -126,7 +126,9 @@ impl StoreLayout {
         // room for.
         let record = crate::staging::RECORD_SIZE_MAX as u64;
         let (written, at_once) = if self.is_direct() {
-            (0, crate::log_writer::DIRECT_WRITE_SIZE)
+            // A start writes all that it finds in memory.
+            let kept = self.crash_buffer_bytes().map_or(0, |size| size as u64);
+            (0, crate::log_writer::DIRECT_WRITE_SIZE.max(kept))
         } else {
             (options.unsynced_bytes_max, options.staged_bytes_max as u64)
         };

@@ -18,6 +18,8 @@ use std::sync::atomic::{AtomicU64, Ordering};
 pub enum CrashMemoryRefusal {
     /// Its IPC namespace is a container's, and ends with it.
     Container,
+    /// The kernel removes what no process has attached (kernel.shm_rmid_forced).
+    RemovedAtExit,
     /// logind removes the memory of such a user when the last session ends (`RemoveIPC`).
     User(u32),
     /// The kernel does not give as much.
@@ -30,6 +32,9 @@ impl fmt::Display for CrashMemoryRefusal {
             CrashMemoryRefusal::Container => f.write_str(
                 "shared memory of a container ends with it; fix, where the machine is the broker's own: share the host's IPC \
                  namespace (docker run --ipc=host)",
+            ),
+            CrashMemoryRefusal::RemovedAtExit => f.write_str(
+                "kernel.shm_rmid_forced is set, so shared memory ends with its process; fix: sysctl -w kernel.shm_rmid_forced=0",
             ),
             CrashMemoryRefusal::User(user) => write!(
                 f,
@@ -58,6 +63,10 @@ pub fn refusal(size: usize) -> Option<CrashMemoryRefusal> {
     let namespace = std::fs::read_link("/proc/self/ns/ipc").unwrap_or_default();
     if namespace.as_os_str() != MACHINE_NAMESPACE {
         return Some(CrashMemoryRefusal::Container);
+    }
+    let forced = std::fs::read_to_string("/proc/sys/kernel/shm_rmid_forced").unwrap_or_default();
+    if forced.trim() != "0" {
+        return Some(CrashMemoryRefusal::RemovedAtExit);
     }
     let user = rustix::process::geteuid().as_raw();
     if user >= FIRST_LOGIN_USER {
@@ -376,6 +385,7 @@ mod tests {
     fn every_refusal_says_how_it_can_be_mended() {
         for refusal in [
             CrashMemoryRefusal::Container,
+            CrashMemoryRefusal::RemovedAtExit,
             CrashMemoryRefusal::User(1000),
             CrashMemoryRefusal::Kernel("Invalid argument".to_owned()),
         ] {
