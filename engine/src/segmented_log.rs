@@ -357,6 +357,8 @@ pub(crate) mod faults {
         pub(crate) static SYNCS_FAIL: Cell<bool> = const { Cell::new(false) };
         pub(crate) static DISK_FULL: Cell<bool> = const { Cell::new(false) };
         pub(crate) static SYNCS_HANG: Cell<bool> = const { Cell::new(false) };
+        /// One does.
+        pub(crate) static SYNC_HANGS: Cell<bool> = const { Cell::new(false) };
         pub(crate) static SYNCS: Cell<u64> = const { Cell::new(0) };
     }
 
@@ -370,8 +372,10 @@ pub(crate) mod faults {
 
     pub(super) async fn on_sync() -> io::Result<()> {
         while SYNCS_HANG.get() {
+            SYNC_HANGS.set(true);
             runtime::sleep(std::time::Duration::from_millis(1)).await;
         }
+        SYNC_HANGS.set(false);
         SYNCS.set(SYNCS.get() + 1);
         if SYNCS_FAIL.get() {
             Err(io::Error::other("injected"))

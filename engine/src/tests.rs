@@ -87,6 +87,13 @@ async fn append(shard: &Shard, topic: &str, queue_id: u32, body: &[u8]) -> Appen
     }
 }
 
+/// Waits until the write or sync that was told to hang does.
+async fn until_a_sync_hangs() {
+    while !faults::SYNC_HANGS.get() {
+        runtime::sleep(Duration::from_millis(1)).await;
+    }
+}
+
 /// Appends and waits for the commit.
 async fn send(shard: &Shard, topic: &str, queue_id: u32, body: &[u8]) -> Appended {
     let appended = append(shard, topic, queue_id, body).await;

@@ -87,7 +87,7 @@ fn what_comes_while_a_direct_write_is_under_way_is_the_next_one_and_nothing_is_t
             let (shard, _) = open_with(&options, commits.hooks()).await;
             faults::SYNCS_HANG.set(true);
             append(&shard, "t", 0, b"body 0").await;
-            runtime::sleep(Duration::from_millis(20)).await;
+            until_a_sync_hangs().await;
             for number in 1..10 {
                 append(&shard, "t", 0, format!("body {number}").as_bytes()).await;
                 runtime::yield_now().await;

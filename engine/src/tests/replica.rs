@@ -76,11 +76,11 @@ impl Pair {
                 assert_eq!(self.follower.log_end().position, next);
             }
         }
-        self.follower.flush().await.unwrap();
         let end = self.follower.log_end().position;
         while self.follower.committed_position() < end {
             self.follower.grown_beyond(self.follower.committed_position()).await;
         }
+        self.follower.flush().await.unwrap();
     }
 }
 

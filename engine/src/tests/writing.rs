@@ -141,7 +141,7 @@ fn sync_flush_acknowledges_and_shows_nothing_before_the_sync_and_gathers_meanwhi
         let (shard, _) = open_with(&options, hooks).await;
         faults::SYNCS_HANG.set(true);
         let first = append(&shard, "t", 0, b"body 0").await;
-        runtime::sleep(Duration::from_millis(20)).await;
+        until_a_sync_hangs().await;
         assert_eq!(*written.borrow(), [first.batch]);
         assert!(commits.0.borrow().is_empty());
         assert_eq!(shard.bounds(shard.queue("t", 0).unwrap()).1.0, 0);
@@ -215,7 +215,7 @@ fn a_failed_write_fails_all_that_wait_in_order_and_those_behind_them() {
         send(&shard, "t", 0, b"body 0").await;
         faults::SYNCS_HANG.set(true);
         append(&shard, "t", 0, b"in flight").await;
-        runtime::sleep(Duration::from_millis(5)).await;
+        until_a_sync_hangs().await;
         append(&shard, "t", 0, b"behind it").await;
         faults::WRITES_FAIL.set(true);
         faults::SYNCS_HANG.set(false);
