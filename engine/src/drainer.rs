@@ -110,8 +110,9 @@ impl Inner {
             buffer.note_write(Some(Instant::now()));
             let written = self.write(&parts).await;
             buffer.note_write(None);
-            written?;
+            // Those of an earlier segment may be written though the write has failed.
             buffer.release(self.positions.written.get());
+            written?;
         }
         Ok(())
     }
@@ -129,8 +130,8 @@ impl Inner {
                 }
                 self.positions.written.set(end);
                 self.positions.synced.set(end);
+                buffer.release(end);
             }
-            buffer.release(self.positions.written.get());
             runtime::mark!("committed bytes written after a fence");
         }
     }

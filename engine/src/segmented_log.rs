@@ -354,6 +354,8 @@ pub(crate) mod faults {
 
     thread_local! {
         pub(crate) static WRITES_FAIL: Cell<bool> = const { Cell::new(false) };
+        /// After so many more, writes fail.
+        pub(crate) static WRITES_LEFT: Cell<Option<u32>> = const { Cell::new(None) };
         pub(crate) static SYNCS_FAIL: Cell<bool> = const { Cell::new(false) };
         pub(crate) static DISK_FULL: Cell<bool> = const { Cell::new(false) };
         pub(crate) static SYNCS_HANG: Cell<bool> = const { Cell::new(false) };
@@ -363,7 +365,9 @@ pub(crate) mod faults {
     }
 
     pub(super) fn on_write() -> io::Result<()> {
-        if WRITES_FAIL.get() {
+        let left = WRITES_LEFT.get();
+        WRITES_LEFT.set(left.map(|left| left.saturating_sub(1)));
+        if WRITES_FAIL.get() || left == Some(0) {
             Err(io::Error::other("injected"))
         } else {
             Ok(())

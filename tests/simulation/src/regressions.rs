@@ -1,7 +1,7 @@
 //! Seeds that once failed, with what they found. They are played whenever tests run.
 
 /// Seeds by what each found.
-pub const SEEDS: [(u64, &str); 13] = [
+pub const SEEDS: [(u64, &str); 14] = [
     (
         105,
         "a restarted broker is missing at one name server until it registers again: what its last process sent comes late",
@@ -41,5 +41,9 @@ pub const SEEDS: [(u64, &str); 13] = [
     (
         2_005_352,
         "a fenced shard had acknowledged messages in memory alone until a power cut, long after the disk was well again",
+    ),
+    (
+        188,
+        "a broker that ended when its fenced shard wrote again: a write over two segments had failed in the second",
     ),
 ];
