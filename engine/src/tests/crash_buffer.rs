@@ -267,33 +267,38 @@ fn what_a_fenced_shard_has_in_memory_is_written_when_the_disk_takes_it_or_when_t
 
 #[test]
 fn a_write_over_two_segments_that_fails_in_the_second_goes_on_there() {
-    let (simulation, node) = machine();
     let bodies: Vec<Vec<u8>> = (0..40).map(|number| vec![number; 3_000]).collect();
-    let sent = bodies.clone();
-    with_shard(
-        (&simulation, node),
-        kept_in_memory(),
-        move |shard, _recovered| async move {
-            // Two writes fit, so the first segment's part is written.
-            faults::WRITES_LEFT.set(Some(1));
-            for body in &sent {
+    let mut between = 0;
+    for writes in 1..4 {
+        let (simulation, node) = machine();
+        let sent = bodies.clone();
+        let written = with_shard((&simulation, node), kept_in_memory(), move |shard, _| async move {
+            let (first, later) = sent.split_first().unwrap();
+            send(&shard, "t", 0, first).await;
+            shard.flush().await.unwrap();
+            // What is written next begins in the middle of a block.
+            faults::WRITES_LEFT.set(Some(writes));
+            for body in later {
                 append(&shard, "t", 0, body).await;
             }
             runtime::sleep(Duration::from_secs(1)).await;
-            let stats = shard.stats();
-            assert!(stats.fenced.is_some() && stats.written == 64 << 10, "{stats:?}");
+            let written = shard.stats().written;
             faults::WRITES_LEFT.set(None);
             runtime::sleep(Duration::from_secs(5)).await;
-            assert_eq!(shard.stats().flushed, stats.confirmed);
-        },
-    );
-    simulation.crash(node);
-    simulation.restart(node);
-    let found = with_shard((&simulation, node), kept_in_memory(), |shard, _recovered| async move {
-        read_all(&shard, "t", 0).await
-    });
-    let found: Vec<Vec<u8>> = found.into_iter().map(|(_, body)| body).collect();
-    assert_eq!(found, bodies);
+            let stats = shard.stats();
+            assert_eq!(stats.flushed, stats.confirmed, "after {writes} writes");
+            written
+        });
+        between += u32::from(written == 64 << 10);
+        simulation.crash(node);
+        simulation.restart(node);
+        let found = with_shard((&simulation, node), kept_in_memory(), |shard, _| async move {
+            read_all(&shard, "t", 0).await
+        });
+        let found: Vec<Vec<u8>> = found.into_iter().map(|(_, body)| body).collect();
+        assert_eq!(found, bodies, "after {writes} writes");
+    }
+    assert!(between > 0, "no write has failed between two segments");
 }
 
 /// On this machine's own memory, where it outlives a process.
