@@ -208,6 +208,12 @@ pub async fn prepare_store(options: &StoreOptions) -> Result<StoreLayout, Error>
     }
     let keeps = can_keep(options);
     let direct = is_direct(options, description.segment_size, keeps).await?;
+    if keeps && direct {
+        tracing::info!(
+            store = %options.root.display(),
+            "messages are acknowledged from shared memory that outlives the process, and written later"
+        );
+    }
     Ok(StoreLayout(Arc::new(Layout {
         options: options.clone(),
         shards,

@@ -230,6 +230,8 @@ fn a_spare_that_was_cut_short_is_not_used() {
         for _ in 0..12 {
             send(&shard, "t", 0, &[7; 60_000]).await;
         }
+        // No segment is half made any more.
+        shard.close().await.unwrap();
         for name in files(root, "0") {
             assert_eq!(fs::metadata(logs.join(&name)).unwrap().len(), 64 << 10, "{name}");
         }
