@@ -24,7 +24,9 @@ use crate::log_writer::LogWriter;
 use crate::recovery::Recovered;
 use crate::segmented_log::SegmentedLog;
 use crate::staging::LogPart;
+use crate::store::StoreLayout;
 use bytes::{BufMut as _, Bytes};
+use protocol::model::ShardId;
 use runtime::{CrashMemory, File, Instant, OpenOptions, file};
 use std::cell::{Cell, RefCell};
 use std::cmp::Reverse;
@@ -48,6 +50,15 @@ const CHUNKS_KEPT: usize = 16;
 pub(crate) struct Owner {
     pub(crate) store_id: u64,
     pub(crate) shard: u8,
+}
+
+impl Owner {
+    pub(crate) fn of(layout: &StoreLayout, id: ShardId) -> Owner {
+        Owner {
+            store_id: layout.store_id(),
+            shard: id.get(),
+        }
+    }
 }
 
 /// Bytes of the log, from the position on that a chunk begins with.

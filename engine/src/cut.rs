@@ -100,10 +100,7 @@ async fn want_metadata(directory: &Path) -> Result<(), Error> {
 pub async fn cut_log(layout: &StoreLayout, id: ShardId, at: LogPosition) -> Result<CutLog, Error> {
     let directory = layout.shard_dir(id);
     let log = SegmentedLog::open(layout.commitlog_dir(id), layout.segment_size(), layout.is_direct()).await?;
-    let owner = Owner {
-        store_id: layout.store_id(),
-        shard: id.get(),
-    };
+    let owner = Owner::of(layout, id);
     crash_buffer::settle(&directory, owner, &log, &boot_id().await, &mut Recovered::default()).await?;
     let end = sound_end(&log, layout, id, at).await;
     let kept_in = directory.join(format!("cut-{:020}-{}", at.position, runtime::wall_clock_ms()));

@@ -369,20 +369,18 @@ impl Inner {
 
     /// Waits until the tasks should end.
     pub(crate) async fn stopped(&self) {
-        loop {
-            let woken = self.wakes.stop.notified();
-            if self.stopping() {
-                return;
-            }
-            woken.await;
-        }
+        self.told_to_stop(|| self.stopping()).await;
     }
 
     /// Waits until the shard closes.
     pub(crate) async fn closed(&self) {
+        self.told_to_stop(|| self.closing.get()).await;
+    }
+
+    async fn told_to_stop(&self, enough: impl Fn() -> bool) {
         loop {
             let woken = self.wakes.stop.notified();
-            if self.closing.get() {
+            if enough() {
                 return;
             }
             woken.await;

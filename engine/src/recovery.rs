@@ -118,10 +118,7 @@ pub(crate) async fn open_shard(
         .as_ref()
         .map_or(log.len() == 0, |checkpoint| checkpoint.clean);
 
-    let owner = crash_buffer::Owner {
-        store_id: layout.store_id(),
-        shard: id.get(),
-    };
+    let owner = crash_buffer::Owner::of(layout, id);
     crash_buffer::settle(&directory, owner, &log, &boot_id, &mut found).await?;
 
     let mut walk = LogWalk::new(&log, id, layout.store_id());
