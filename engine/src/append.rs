@@ -1,7 +1,7 @@
 //! How messages and metadata get their places: checks first, then offsets, so that a refused one uses none up. No I/O.
 
 use crate::QueueSlot;
-use crate::control_record::{KIND_DELETE_TOPIC, Meta, RESERVED_SIZE};
+use crate::control_record::{KIND_DELETE_TOPIC, Meta};
 use crate::error::AppendError;
 use crate::inner::{Inner, OFFSET_UNKNOWN, add};
 use crate::message::{Appended, BatchId, NewMessage, is_rolled_back};
@@ -127,8 +127,7 @@ impl Inner {
             self.wakes.preparer.notify_one();
         }
         if !staging.fits_block(size) {
-            let block = self.tail.borrow_mut().block(size + RESERVED_SIZE);
-            staging.change_block(block, marks);
+            staging.change_block(size, marks, |size| self.tail.borrow_mut().block(size));
         }
         Ok(())
     }

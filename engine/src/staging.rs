@@ -10,7 +10,7 @@ use crate::control_record::{
 use crate::imported::{self, QueueBegin};
 use crate::message::{Appended, Arrival, BatchId, MetaRecord, NewMessage};
 use crate::replica::LogPosition;
-use bytes::{Bytes, BytesMut};
+use bytes::{Buf as _, Bytes, BytesMut};
 use protocol::message::record::{self, RecordError};
 use protocol::model::{PhysicalOffset, QueueOffset, ShardId};
 use runtime::Instant;
@@ -18,6 +18,9 @@ use std::collections::VecDeque;
 
 /// Bytes of a block: many batches share one.
 pub(crate) const BLOCK_SIZE: usize = 2 << 20;
+
+/// Bytes that a block has beside its room: where its memory begins is the allocator's choice, where its room does is not.
+const BLOCK_PADDING: usize = runtime::BLOCK_SIZE - 1;
 
 /// Most bytes of a record in a segment of any size: four times a frame of the remoting protocol.
 pub(crate) const RECORD_SIZE_MAX: usize = 64 << 20;
@@ -182,17 +185,19 @@ impl Staging {
         self.block.capacity() - self.block.len() >= size + RESERVED_SIZE
     }
 
-    /// Ends the open batch, if there is anything in it, and goes on in a new block.
-    pub(crate) fn change_block(&mut self, block: BytesMut, marks: Marks) {
+    /// Ends the open batch, if there is anything in it, and goes on in a new block with room for `size` bytes of records. `memory` gives
+    /// an empty one of at least so many bytes.
+    pub(crate) fn change_block(&mut self, size: usize, marks: Marks, memory: impl FnOnce(usize) -> BytesMut) {
         self.close_open(false, marks);
-        self.block = block;
+        let room = (size + RESERVED_SIZE).max(BLOCK_SIZE - BLOCK_PADDING);
+        self.block = as_on_disk(memory(room + BLOCK_PADDING), room, self.open.start);
     }
 
     /// Ends the segment and goes on in the next one.
     pub(crate) fn roll(&mut self, marks: Marks) {
         if !self.fits_block(0) {
             // The empty batch that ends the segment needs room too.
-            self.change_block(BytesMut::with_capacity(BLOCK_SIZE), marks);
+            self.change_block(0, marks, BytesMut::with_capacity);
         }
         self.close(true, marks);
     }
@@ -381,6 +386,18 @@ impl Staging {
     }
 }
 
+/// An empty block of `room` bytes that begins as far within a page of memory as `position` lies within a block of the disk: written
+/// past the page cache, its batches need not be copied. Its room is the same wherever the memory lies, so that a run can be repeated.
+fn as_on_disk(mut memory: BytesMut, room: usize, position: u64) -> BytesMut {
+    const DISK_BLOCK: usize = runtime::BLOCK_SIZE;
+    let within_block = usize::try_from(position % DISK_BLOCK as u64).unwrap_or(0);
+    let before = (within_block + DISK_BLOCK - memory.as_ptr().addr() % DISK_BLOCK) % DISK_BLOCK;
+    memory.resize(before, 0);
+    memory.advance(before);
+    let _unused = memory.split_off(room);
+    memory
+}
+
 const _: () = assert!(RESERVED_SIZE >= 2 * SEAL_SIZE, "the segment's last seal has room");
 
 #[cfg(test)]
@@ -394,13 +411,25 @@ mod tests {
     const SEGMENT: u64 = 4096;
     const FIRST: usize = 3000;
 
+    #[test]
+    fn the_memory_of_a_block_lies_within_a_page_as_its_bytes_will_within_a_block_of_the_disk() {
+        for position in [0, 1, 4095, 4096, 1_000_000_007] {
+            for room in [1, 100_000] {
+                let block = as_on_disk(BytesMut::with_capacity(room + BLOCK_PADDING), room, position);
+                assert_eq!((block.len(), block.capacity()), (0, room));
+                let disk_block = runtime::BLOCK_SIZE as u64;
+                assert_eq!(block.as_ptr().addr() as u64 % disk_block, position % disk_block);
+            }
+        }
+    }
+
     /// As an append does, see `Inner::make_room`.
     fn append(staging: &mut Staging, size: usize) {
         if !staging.fits_segment(size) {
             staging.roll(MARKS);
         }
         if !staging.fits_block(size) {
-            staging.change_block(BytesMut::with_capacity(BLOCK_SIZE), MARKS);
+            staging.change_block(size, MARKS, BytesMut::with_capacity);
         }
         staging.push_record(&vec![0; size], |_place| None);
     }
@@ -417,8 +446,9 @@ mod tests {
                 end: 0,
                 chain: 0,
             });
-            staging.change_block(BytesMut::with_capacity(FIRST + RESERVED_SIZE), MARKS);
+            staging.block = BytesMut::with_capacity(FIRST + RESERVED_SIZE);
             append(&mut staging, FIRST);
+            assert!(!staging.fits_block(second));
             append(&mut staging, second);
             let batches = staging.take(MARKS);
             staging.roll(MARKS);

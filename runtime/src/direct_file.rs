@@ -5,8 +5,8 @@
 //! which waits for the busy core (measured on ext4: the thread 1.1 to 1.7 times the rate, p99 1.8 to 5 times better). The
 //! core's loop never waits. Reads go through the ring, or the pool.
 //!
-//! Positions and sizes of writes are multiples of [`BLOCK_SIZE`]; memory need not be aligned, the flusher thread copies into
-//! a block-aligned buffer of its own. A write that power ends halfway leaves each 512-byte sector old or new.
+//! Positions and sizes of writes are multiples of [`BLOCK_SIZE`]; memory need not be aligned: what does not lie in it as it
+//! will on the disk, the flusher thread copies into a block-aligned buffer of its own. A write that power ends halfway leaves each 512-byte sector old or new.
 
 use crate::flusher::{AlignedBuffer, Flusher, Way};
 use crate::ring::Ring;

@@ -108,7 +108,7 @@ impl RealFile {
 
     pub(crate) async fn write_at(&self, position: u64, parts: Vec<Bytes>) -> io::Result<()> {
         let file = Arc::clone(&self.file);
-        blocking(move || write_all(&file, position, parts)).await
+        blocking(move || write_all(&file, position, &parts)).await
     }
 
     pub(crate) async fn write_off_core(&self, position: u64, mut parts: Vec<Bytes>) -> io::Result<()> {
@@ -173,44 +173,29 @@ async fn write_through(ring: &Ring, file: &Arc<std::fs::File>, position: u64, mu
     Ok(())
 }
 
-/// Writes all parts one after the other into the page cache; waits where that does.
-pub(crate) fn write_all(file: &std::fs::File, position: u64, mut parts: Vec<Bytes>) -> io::Result<()> {
+/// Writes all parts one after the other; waits where the file system does.
+pub(crate) fn write_all(file: &std::fs::File, position: u64, parts: &[Bytes]) -> io::Result<()> {
+    let mut slices: Vec<IoSlice<'_>> = parts.iter().map(|part| IoSlice::new(part)).collect();
+    write_slices(file, position, &mut slices)
+}
+
+/// As [`write_all`].
+pub(crate) fn write_slices(file: &std::fs::File, position: u64, mut slices: &mut [IoSlice<'_>]) -> io::Result<()> {
     let mut position = position;
-    // Empty parts in front would make the first call write nothing, which means something else.
-    skip(&mut parts, 0);
-    while !parts.is_empty() {
-        let written = write_some(file, position, &parts)?;
+    // Empty ones in front would make the first call write nothing, which means something else.
+    IoSlice::advance_slices(&mut slices, 0);
+    while !slices.is_empty() {
+        let some = slices.get(..WRITE_PARTS_MAX).unwrap_or(slices);
+        let written = match rustix::io::pwritev(file, some, position) {
+            Ok(0) => return Err(io::ErrorKind::WriteZero.into()),
+            Ok(written) => written,
+            Err(Errno::INTR) => 0,
+            Err(error) => return Err(error.into()),
+        };
         position += written as u64;
-        skip(&mut parts, written);
+        IoSlice::advance_slices(&mut slices, written);
     }
     Ok(())
-}
-
-fn write_some(file: &std::fs::File, position: u64, parts: &[Bytes]) -> io::Result<usize> {
-    let slices: Vec<IoSlice<'_>> = parts
-        .iter()
-        .take(WRITE_PARTS_MAX)
-        .map(|part| IoSlice::new(part))
-        .collect();
-    match rustix::io::pwritev(file, &slices, position) {
-        Ok(0) => Err(io::ErrorKind::WriteZero.into()),
-        Ok(written) => Ok(written),
-        Err(Errno::INTR) => Ok(0),
-        Err(error) => Err(error.into()),
-    }
-}
-
-fn skip(parts: &mut Vec<Bytes>, mut count: usize) {
-    let mut whole = 0;
-    for part in parts.iter_mut() {
-        if part.len() > count {
-            part.advance(count);
-            break;
-        }
-        count -= part.len();
-        whole += 1;
-    }
-    parts.drain(..whole);
 }
 
 /// The page cache does not hold it, or this file system cannot tell.
