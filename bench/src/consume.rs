@@ -12,7 +12,7 @@ use client::{Admin, Client, PullConsumer, PullOptions, PullStatus, RouteQueue};
 use protocol::message::record::Records;
 use remoting::Connections;
 use runtime::Instant;
-use std::cell::RefCell;
+use std::cell::{Cell, RefCell};
 use std::collections::BTreeMap;
 use std::rc::Rc;
 use std::sync::Arc;
@@ -42,6 +42,8 @@ pub struct Readers {
     consumer: PullConsumer,
     options: PullOptions,
     queues: Vec<Source>,
+    /// When a message came last.
+    last_read: Cell<Option<Instant>>,
 }
 
 /// A queue to be read.
@@ -104,6 +106,7 @@ impl Readers {
             consumer,
             options: pulls,
             queues,
+            last_read: Cell::new(None),
             shared,
         })
     }
@@ -129,7 +132,7 @@ impl Readers {
         if runtime::timeout(limit, all).await.is_err() {
             recorder.borrow_mut().unsent(1, "a pull is not answered");
         }
-        Instant::now()
+        self.last_read.get().unwrap_or_else(Instant::now)
     }
 }
 
@@ -223,8 +226,10 @@ impl Reading {
     fn count(&self, records: &[u8]) -> Result<(), String> {
         let (now, now_ms) = (Instant::now(), runtime::wall_clock_ms());
         let recorder = &mut self.recorder.borrow_mut();
+        let mut messages = 0;
         for record in Records::new(records) {
             let record = record.map_err(|error| format!("a record cannot be read: {error}"))?;
+            messages += 1;
             recorder.received(now, 1, record.size() as u64);
             match due_of(record.body, self.all.shared.number) {
                 Some(due) => {
@@ -237,6 +242,8 @@ impl Reading {
                 }
             }
         }
+        self.all.last_read.set(Some(now));
+        self.all.shared.note_read(messages);
         Ok(())
     }
 }

@@ -20,7 +20,7 @@ use runtime::sync::Notify;
 use runtime::{Instant, sleep_until};
 use std::cell::RefCell;
 use std::rc::Rc;
-use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicU64, AtomicUsize, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, Sender, channel};
 use std::sync::{Arc, Barrier, OnceLock};
 use std::time::Duration;
@@ -66,6 +66,8 @@ pub struct Shared {
     pub sending: AtomicUsize,
     /// Event loops that still read.
     pub reading: AtomicUsize,
+    /// Messages that have been read.
+    read: AtomicU64,
     /// The work is done before the time is up.
     stop: AtomicBool,
     failed: AtomicBool,
@@ -103,6 +105,15 @@ impl Shared {
     #[must_use]
     pub fn is_stopped(&self) -> bool {
         self.stop.load(Ordering::Relaxed)
+    }
+
+    /// Counts messages that were read. Where nothing is sent, a quantity of them ends the run.
+    pub fn note_read(&self, messages: u64) {
+        let read = self.read.fetch_add(messages, Ordering::Relaxed) + messages;
+        let wanted = self.plan.options.quantity;
+        if !self.plan.sends && wanted > 0 && read >= wanted {
+            self.stop();
+        }
     }
 
     /// Ends the run before its time is up.
@@ -155,6 +166,7 @@ pub fn run(plan: Plan, progress: Progress) -> Result<Measured, Error> {
         wakes: (0..loops).map(|_index| Notify::new()).collect(),
         sending: AtomicUsize::new(if plan.sends { loops } else { 0 }),
         reading: AtomicUsize::new(if plan.reads.is_some() { loops } else { 0 }),
+        read: AtomicU64::new(0),
         stop: AtomicBool::new(false),
         failed: AtomicBool::new(false),
         // The event loops, the watcher of processes, the schedule and the adder.

@@ -120,6 +120,21 @@ fn delivery_counts_from_when_a_message_was_due_and_nothing_stays_unread() {
 
 /// Others read these keys; and a page that needs the network is none that can be kept.
 #[test]
+fn reading_ends_when_so_many_messages_are_read() {
+    let fake = Fake::start(4, Faults::default());
+    let _sent = produce(&fake, "--quantity 4000 --connections 2");
+    let read = |line: &str| {
+        let mode = Mode::Consume { from_first: true };
+        let findings = measure(mode, &options(&fake, line)).unwrap();
+        findings.entries.into_iter().next().unwrap().measured
+    };
+    let some = read("--quantity 1000 --pull-max 10 --connections 2");
+    assert!((1_000..4_000).contains(&some.total.received), "{}", some.total.received);
+    let all = read("--quantity 4000 --connections 2");
+    assert_eq!(all.total.received, 4_000);
+}
+
+#[test]
 fn files_hold_what_their_readers_look_for() {
     let fake = Fake::start(2, Faults::default());
     let folder = tempfile::tempdir().unwrap();
