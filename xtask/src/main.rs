@@ -6,6 +6,7 @@
     reason = "a command line tool talks to its user"
 )]
 
+mod dist;
 mod faults;
 mod fuzz;
 mod leftovers;
@@ -85,6 +86,11 @@ enum Chore {
         after_help = "Examples:\n  cargo xtask fuzz --runs 20000000\n  cargo xtask fuzz --target recovery --seconds 600\n  cargo xtask fuzz --target frame --replay FILE"
     )]
     Fuzz(fuzz::Options),
+    /// Programs for servers, built with what a load has told the compiler: `target/dist/ringmq-VERSION-TARGET.tar.gz`.
+    #[command(
+        after_help = "Examples:\n  cargo xtask dist                           two builds and a minute of load in between\n  cargo xtask dist --only mqbroker --no-archive"
+    )]
+    Dist(dist::Options),
     /// Formatting, clippy with warnings denied, and cargo-deny.
     Lint,
 }
@@ -99,6 +105,7 @@ fn main() -> ExitCode {
         Chore::Faults(options) => faults::run(&options),
         Chore::Chaos(options) => faults::chaos(&options),
         Chore::Fuzz(options) => fuzz::run(&options),
+        Chore::Dist(options) => dist::run(&options),
         Chore::Lint => lint(),
     };
     match outcome {
