@@ -6,7 +6,8 @@
 //! core's loop never waits. Reads go through the ring, or the pool.
 //!
 //! Positions and sizes of writes are multiples of [`BLOCK_SIZE`]; memory need not be aligned: what does not lie in it as it
-//! will on the disk, the flusher thread copies into a block-aligned buffer of its own. A write that power ends halfway leaves each 512-byte sector old or new.
+//! will on the disk, the flusher thread copies into a block-aligned buffer of its own. A write that power ends halfway leaves each
+//! 512-byte sector old or new.
 
 use crate::flusher::{AlignedBuffer, Flusher, Way};
 use crate::ring::Ring;

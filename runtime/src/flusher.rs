@@ -120,6 +120,7 @@ impl Drop for Flusher {
     }
 }
 
+/// Writes the parts one after the other, in whole blocks.
 fn write_aligned(file: &File, position: u64, parts: &[Bytes], buffer: &mut AlignedBuffer) -> io::Result<()> {
     let mut position = position;
     let mut blocks = Blocks::new(buffer);
@@ -137,8 +138,8 @@ fn write_aligned(file: &File, position: u64, parts: &[Bytes], buffer: &mut Align
     blocks.write(file, position)
 }
 
-/// What one write takes, block by block: from where it is if it lies in memory as it will on the disk, at a block's begin and for all of
-/// it. Else, as where one part ends and the next begins, it is copied.
+/// What one write takes. Runs of whole blocks that lie in memory as they will on the disk are taken from where they are, if they are
+/// long enough; all else, as where one part ends and the next begins, is copied.
 struct Blocks<'parts, 'buffer> {
     runs: Vec<Run<'parts>>,
     size: usize,
@@ -182,12 +183,10 @@ impl<'parts, 'buffer> Blocks<'parts, 'buffer> {
             self.size += lent.len();
             return rest;
         }
-        let wanted = if lies_as_on_disk {
-            BLOCK_SIZE - within_block
-        } else {
-            room
-        };
-        let (bytes, rest) = bytes.split_at(bytes.len().min(wanted).min(room));
+        let up_to_block = BLOCK_SIZE - within_block;
+        let lent_then = lies_as_on_disk && bytes.len().min(room) >= up_to_block + LENT_SIZE_MIN;
+        let copied = if lent_then { up_to_block } else { room };
+        let (bytes, rest) = bytes.split_at(bytes.len().min(copied));
         self.copy(bytes);
         rest
     }

@@ -108,7 +108,11 @@ fn gather(folder: &Path, built: &Path, programs: &[String]) -> Result<(), String
     let bin = folder.join("bin");
     make(&bin)?;
     for program in programs {
-        copy(&built.join(program), &bin.join(program))?;
+        let to = bin.join(program);
+        copy(&built.join(program), &to)?;
+        if !run::answers(text(&to), &["-h"]) {
+            return Err(format!("{} -h fails", to.display()));
+        }
     }
     for file in ["README.md", "CHANGELOG.md", "LICENSE"] {
         copy(&run::workspace().join(file), &folder.join(file))?;
