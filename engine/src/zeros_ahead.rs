@@ -27,7 +27,11 @@ const SIZE: usize = 256 << 10;
 /// A log that writes so many bytes at a time hardly feels what the zeros would save, and would feel their writes.
 const LARGE_WRITE: u64 = SIZE as u64;
 
-static ZEROS: [u8; SIZE] = [0; SIZE];
+/// From a page's begin on, as they are on the disk: so nobody copies them.
+#[repr(align(4096))]
+struct Zeros([u8; SIZE]);
+
+static ZEROS: Zeros = Zeros([0; SIZE]);
 
 /// Up to where the log's space has been looked at.
 #[derive(Debug, Default)]
@@ -105,7 +109,7 @@ impl Inner {
             return Ok(false);
         };
         let size = usize::try_from(range.end - range.start).unwrap_or(SIZE);
-        let zeros = Bytes::from_static(&ZEROS).slice(..size);
+        let zeros = Bytes::from_static(&ZEROS.0).slice(..size);
         segment.write_ahead(range.start, vec![zeros]).await?;
         self.zeros_ahead.0.set(range.end);
         Ok(true)
