@@ -118,7 +118,6 @@ fn delivery_counts_from_when_a_message_was_due_and_nothing_stays_unread() {
     assert_eq!(measured.headline(total).max(), total.delivery.max());
 }
 
-/// Others read these keys; and a page that needs the network is none that can be kept.
 #[test]
 fn reading_ends_when_so_many_messages_are_read() {
     let fake = Fake::start(4, Faults::default());
@@ -134,6 +133,7 @@ fn reading_ends_when_so_many_messages_are_read() {
     assert_eq!(all.total.received, 4_000);
 }
 
+/// Others read these keys; and a page that needs the network is none that can be kept.
 #[test]
 fn files_hold_what_their_readers_look_for() {
     let fake = Fake::start(2, Faults::default());

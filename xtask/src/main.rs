@@ -88,7 +88,7 @@ enum Chore {
     Fuzz(fuzz::Options),
     /// Programs for servers, built with what a load has told the compiler: `target/dist/ringmq-VERSION-TARGET.tar.gz`.
     #[command(
-        after_help = "Examples:\n  cargo xtask dist                           two builds and a minute of load in between\n  cargo xtask dist --only mqbroker --no-archive"
+        after_help = "Examples:\n  cargo xtask dist                           two builds and half a minute of load in between\n  cargo xtask dist --only mqbroker --no-archive"
     )]
     Dist(dist::Options),
     /// Formatting, clippy with warnings denied, and cargo-deny.
