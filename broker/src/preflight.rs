@@ -7,6 +7,7 @@
 use crate::config::{BrokerConfig, BrokerRole, Finding, Severity};
 use crate::plan;
 use remoting::config_table::Origin;
+use runtime::core::allowed_cpus;
 use runtime::machine::{self, DirectoryState};
 use std::fmt::Display;
 use std::io;
@@ -71,7 +72,7 @@ pub async fn look(config: &BrokerConfig, patience: Duration) -> Facts {
         directories,
         commitlog_space: runtime::file::disk_space(&place).await.ok(),
         store_exists: runtime::file::exists(&root.join("store.json")).await,
-        shards: u64::from(plan::store_options(config, machine_cores(config)).shards),
+        shards: u64::from(plan::store_options(config, plan::cores(config, allowed_cpus().len())).shards),
         advertised: advertised(&config.broker_ip1),
         in_container: machine::in_container(),
         surroundings: surroundings::look(config).await,
@@ -92,13 +93,6 @@ async fn look_at_ports(config: &BrokerConfig, patience: Duration) -> Vec<(&'stat
         outcomes.push((key, port, outcome));
     }
     outcomes
-}
-
-fn machine_cores(config: &BrokerConfig) -> usize {
-    match usize::from(config.cores) {
-        0 => runtime::core::allowed_cpus().len(),
-        chosen => chosen,
-    }
 }
 
 fn advertised(host: &str) -> Advertised {

@@ -41,7 +41,7 @@ fn kill_and_start(servers: &mut Separate, starts: &mut (Duration, Duration)) {
 fn own_client(flush: FlushMode, kills: u64, between: u64) {
     let (seed, begin) = (seed(), Instant::now());
     let mut waits = Waits::new(seed);
-    let mut servers = Separate::start(flush);
+    let mut servers = Separate::on_two_cores(flush);
     let namesrv = servers.ports.namesrv_address();
     let load = Load::start(&namesrv, &Options::new("kill_own"));
     let mut starts = (Duration::ZERO, Duration::ZERO);

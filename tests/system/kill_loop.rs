@@ -20,7 +20,7 @@ enum End {
 /// Returns what the checker says and the longest time from start to `boot success`.
 fn broken_broker(flush: FlushMode, end: End, ends: u64, seed: u64) -> (Report, Duration) {
     let mut waits = Waits::new(seed);
-    let mut servers = Separate::start(flush);
+    let mut servers = Separate::on_two_cores(flush);
     let mut load = JavaLoad::start(&servers.ports.namesrv_address(), "it_kill_loop");
     let mut slowest = Duration::ZERO;
     for _ in 0..ends {

@@ -200,7 +200,7 @@ used_keys! {
 
     /// RingMQ's own. Shards of a new store: each has a commitlog and belongs to one core. 0 stands for one a core. A store keeps the number it was made with.
     shards: u16 = "shards", Kind::Int { min: 0, max: 64 }, "0", important;
-    /// RingMQ's own. Cores that serve requests. 0 stands for all CPUs that the process may use.
+    /// RingMQ's own. Cores that serve requests. 0 stands for all CPUs that the process may use, but of two it leaves one to the kernel, the disk and other processes.
     cores: u16 = "cores", Kind::Int { min: 0, max: 1_024 }, "0", important;
     /// RingMQ's own. Keeps each core on a CPU of its own.
     pin_cores: bool = "pinCores", Kind::Bool, "false";

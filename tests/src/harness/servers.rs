@@ -21,28 +21,21 @@ pub enum FlushMode {
 #[derive(Debug)]
 pub enum Cluster {
     Existing { namesrv: String },
-    Up(Up, TempDir),
     Separate(Box<Separate>),
 }
 
 impl Cluster {
-    /// The cluster that the environment names, Apache's from its jars, or a `ringmq up` with a data directory of its own.
+    /// The cluster that the environment names, Apache's from its jars, or ours.
     pub fn for_clients() -> Cluster {
         if let Ok(namesrv) = std::env::var("RINGMQ_TEST_NAMESRV") {
             return Cluster::Existing { namesrv };
         }
-        if apache::jars().is_some() {
-            return Cluster::Separate(Box::new(Separate::start(FlushMode::Async)));
-        }
-        let data = temporary("up");
-        let up = Up::start(data.path(), PortBlock::free());
-        Cluster::Up(up, data)
+        Cluster::Separate(Box::new(Separate::on_two_cores(FlushMode::Async)))
     }
 
     pub fn namesrv(&self) -> String {
         match self {
             Cluster::Existing { namesrv } => namesrv.clone(),
-            Cluster::Up(up, _) => up.ports.namesrv_address(),
             Cluster::Separate(servers) => servers.ports.namesrv_address(),
         }
     }
@@ -143,6 +136,15 @@ pub struct Separate {
 impl Separate {
     pub fn start(flush: FlushMode) -> Separate {
         Separate::with(&Setup::new(flush))
+    }
+
+    /// Our broker on two cores, whatever it would take on this machine: half of all requests come by another than their queue's.
+    pub fn on_two_cores(flush: FlushMode) -> Separate {
+        let setup = Setup::new(flush);
+        Separate::with(&match apache::jars() {
+            Some(_jars) => setup,
+            None => setup.line("cores=2"),
+        })
     }
 
     pub fn with(setup: &Setup) -> Separate {
