@@ -5,6 +5,7 @@
 
 use crate::request::ReplyTo;
 use bytes::BytesMut;
+use protocol::field_name;
 use protocol::header_writer::HeaderWriter;
 use protocol::response_code::ResponseCode;
 use runtime::Instant;
@@ -23,14 +24,14 @@ pub struct SendReplyFields {
 impl SendReplyFields {
     /// Writes the fields of an answer to a send. `place` is queue and queue offset, of a batch those of the first message.
     pub fn write(&self, header: &mut HeaderWriter<'_>, message_id: &str, place: (i32, i64), unique_id: &str) {
-        header.put("msgId", message_id);
-        header.put_i64("queueId", i64::from(place.0));
-        header.put_i64("queueOffset", place.1);
+        header.put_named(field_name!("msgId"), message_id);
+        header.put_named_i64(field_name!("queueId"), i64::from(place.0));
+        header.put_named_i64(field_name!("queueOffset"), place.1);
         if !unique_id.is_empty() {
-            header.put("transactionId", unique_id);
+            header.put_named(field_name!("transactionId"), unique_id);
         }
-        header.put("MSG_REGION", &self.region);
-        header.put_bool("TRACE_ON", self.trace_on);
+        header.put_named(field_name!("MSG_REGION"), &self.region);
+        header.put_named(field_name!("TRACE_ON"), if self.trace_on { "true" } else { "false" });
     }
 }
 

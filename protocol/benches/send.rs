@@ -2,6 +2,7 @@
 
 use bytes::{Bytes, BytesMut};
 use criterion::{Criterion, criterion_group, criterion_main};
+use protocol::field_name;
 use protocol::frame::{Frame, Serialize, split_frame};
 use protocol::header::send::SendHeader;
 use protocol::header_writer::HeaderWriter;
@@ -96,12 +97,12 @@ fn write(criterion: &mut Criterion) {
             bencher.iter(|| {
                 out.clear();
                 let mut header = HeaderWriter::response(&mut out, serialize, ResponseCode::SUCCESS, black_box(4711));
-                header.put("msgId", "7F00000100002A9F0000000012345678");
-                header.put_i64("queueId", 3);
-                header.put_i64("queueOffset", 123_456_789);
-                header.put("transactionId", "7F00000100012A139A55000000000000");
-                header.put("MSG_REGION", "DefaultRegion");
-                header.put_bool("TRACE_ON", true);
+                header.put_named(field_name!("msgId"), "7F00000100002A9F0000000012345678");
+                header.put_named_i64(field_name!("queueId"), 3);
+                header.put_named_i64(field_name!("queueOffset"), 123_456_789);
+                header.put_named(field_name!("transactionId"), "7F00000100012A139A55000000000000");
+                header.put_named(field_name!("MSG_REGION"), "DefaultRegion");
+                header.put_named(field_name!("TRACE_ON"), "true");
                 header.finish(0).is_ok()
             });
         });

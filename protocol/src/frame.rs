@@ -324,6 +324,7 @@ pub fn split_frame(bytes: &mut BytesMut) -> Result<Option<Frame>, FrameError> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::field_name;
     use crate::header_writer::HeaderWriter;
 
     fn frame_of(serialize: u8, header: &[u8], body: &[u8]) -> BytesMut {
@@ -372,6 +373,23 @@ mod tests {
                 .collect();
             let expected = [("a", "1\u{1}\"\u{2}é"), ("n", "-9223372036854775808"), ("b", "true")];
             assert_eq!(ext, expected.map(|(key, value)| (key.to_owned(), value.to_owned())));
+        }
+    }
+
+    #[test]
+    fn names_that_are_written_often_are_written_as_others_are() {
+        for serialize in [Serialize::Json, Serialize::Binary] {
+            let (mut often, mut seldom) = (BytesMut::new(), BytesMut::new());
+            let mut header = HeaderWriter::response(&mut often, serialize, ResponseCode::SUCCESS, 7);
+            header.put_named(field_name!("a"), "\"1");
+            header.put_named_i64(field_name!("bc"), -5);
+            header.put("d", "");
+            header.put_named(field_name!("e"), "2");
+            header.finish(0).unwrap();
+            let header = HeaderWriter::response(&mut seldom, serialize, ResponseCode::SUCCESS, 7);
+            let header = header.ext("a", "\"1").ext_i64("bc", -5).ext("d", "").ext("e", "2");
+            header.finish(0).unwrap();
+            assert_eq!(often, seldom);
         }
     }
 

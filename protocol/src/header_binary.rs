@@ -9,7 +9,7 @@
 
 use core::ops::Range;
 
-use crate::ext::raw::{Form, RawText};
+use crate::ext::raw::RawText;
 use crate::frame::{FrameError, HeaderInfo};
 use crate::language::Language;
 
@@ -121,7 +121,7 @@ impl<'a> BinaryExt<'a> {
     pub(crate) fn next_raw(&mut self) -> Option<(RawText<'a>, RawText<'a>)> {
         let key = self.reader.short_sized("ext key length").ok()?;
         let value = self.reader.sized("ext value length").ok()?;
-        let text = |span| RawText::new(self.reader.bytes.get(span).unwrap_or_default(), Form::Binary);
+        let text = |span| RawText::binary(self.reader.bytes.get(span).unwrap_or_default());
         Some((text(key), text(value)))
     }
 }

@@ -3,10 +3,12 @@
 //! One pass checks the whole header and notes where the remark and each ext field are; [`JsonExt`] then gives the fields without
 //! looking for them again. Keys come in any order, unknown ones are skipped, the last of equal ones holds, numbers may be quoted.
 
+mod compact;
+
 use core::ops::Range;
 use std::borrow::Cow;
 
-use crate::ext::raw::{Form, RawText};
+use crate::ext::raw::RawText;
 use crate::ext::unescape;
 use crate::frame::{FrameError, HeaderInfo};
 use crate::language::Language;
@@ -354,6 +356,14 @@ impl<'a> Cursor<'a> {
 
     /// The object of the ext fields, each noted in the index.
     fn ext_object(&mut self, index: &mut ExtIndex) -> Result<(), Problem> {
+        if let Some(end) = compact::fields(self.text, self.at, index)
+            && self.keys + index.count_u32() <= KEYS_MAX
+        {
+            self.keys += index.count_u32();
+            self.at = end;
+            return Ok(());
+        }
+        *index = ExtIndex::default();
         self.enter(1)?;
         let mut copy = *self;
         let result = copy.ext_members(index);
@@ -391,12 +401,7 @@ impl<'a> Cursor<'a> {
     /// A value, unread; a container's text is its JSON.
     #[inline]
     fn raw_text(&self, value: Value) -> RawText<'a> {
-        let form = if value.kind == Kind::Escaped {
-            Form::JsonEscaped
-        } else {
-            Form::Json
-        };
-        RawText::new(self.raw(value).as_bytes(), form)
+        RawText::json(self.raw(value), value.kind == Kind::Escaped)
     }
 }
 
@@ -433,6 +438,37 @@ fn mark_quotes_and_backslashes(bytes: &[u8; 64]) -> u64 {
     })
 }
 
+/// The marked places of a text, one after the other.
+struct Marks<'a> {
+    text: &'a str,
+    block: usize,
+    marks: u64,
+}
+
+impl<'a> Marks<'a> {
+    /// Those from `at` on.
+    #[inline]
+    fn from(text: &'a str, at: usize) -> Marks<'a> {
+        let block = at - at % 64;
+        let marks = marks_of_block(text, block) & (u64::MAX << (at - block));
+        Marks { text, block, marks }
+    }
+
+    #[inline(always)]
+    fn next(&mut self) -> Option<usize> {
+        while self.marks == 0 {
+            self.block += 64;
+            if self.block >= self.text.len() {
+                return None;
+            }
+            self.marks = marks_of_block(self.text, self.block);
+        }
+        let at = self.block + usize::try_from(self.marks.trailing_zeros()).unwrap_or(0);
+        self.marks &= self.marks - 1;
+        Some(at)
+    }
+}
+
 /// Where one ext field is: starts and lengths of key and value in the header.
 type FieldPlace = [u16; 4];
 
@@ -454,6 +490,10 @@ impl ExtIndex {
     #[inline]
     fn places(&self) -> &[FieldPlace] {
         self.places.get(..self.count).unwrap_or_default()
+    }
+
+    fn count_u32(&self) -> u32 {
+        u32::try_from(self.count).unwrap_or(u32::MAX)
     }
 
     #[inline]
@@ -489,7 +529,7 @@ fn low_half(number: usize) -> u16 {
 /// The ext fields of a header that [`scan`] has passed. A number, a boolean or a container reads as its text.
 #[derive(Debug, Clone)]
 pub struct JsonExt<'a> {
-    header: &'a [u8],
+    header: &'a str,
     index: &'a ExtIndex,
     /// Field of the index that comes next.
     next: usize,
@@ -500,7 +540,9 @@ pub struct JsonExt<'a> {
 impl<'a> JsonExt<'a> {
     /// Over the fields of this header; `start` is the opening brace of the ext object.
     pub(crate) fn new(header: &'a [u8], index: &'a ExtIndex, start: usize) -> Self {
-        let walked = || Cursor::new(core::str::from_utf8(header).unwrap_or(""), start.saturating_add(1));
+        // The scan has passed it. To check the whole once more costs less than to check each text that is read.
+        let header = simdutf8::basic::from_utf8(header).unwrap_or_default();
+        let walked = || Cursor::new(header, start.saturating_add(1));
         Self {
             header,
             index,
@@ -566,13 +608,8 @@ impl<'a> JsonExt<'a> {
     #[inline(always)]
     fn text(&self, number: usize, start: u16, length: u16, escaped: u32) -> RawText<'a> {
         let start = usize::from(start);
-        let bytes = self.header.get(start..start + usize::from(length)).unwrap_or_default();
-        let form = if escaped >> number & 1 == 0 {
-            Form::Json
-        } else {
-            Form::JsonEscaped
-        };
-        RawText::new(bytes, form)
+        let text = self.header.get(start..start + usize::from(length)).unwrap_or_default();
+        RawText::json(text, escaped >> number & 1 == 1)
     }
 
     #[inline(always)]

@@ -14,6 +14,37 @@ use crate::version::Version;
 /// Language that we give as ours: clients of every language know Java's name.
 const LANGUAGE: Language = Language::Java;
 
+/// What is the same in each JSON header, in as few pieces as can be: a send's answer is written a million times where a text is added once.
+const JSON_LANGUAGE: &[u8] = b",\"language\":\"JAVA\",\"opaque\":";
+const JSON_VERSION: &[u8] = b",\"serializeTypeCurrentRPC\":\"JSON\",\"version\":513";
+
+/// Name of an ext field that is written with each answer to a send, and what stands around it in JSON: made by [`field_name`].
+#[derive(Clone, Copy, Debug)]
+pub struct FieldName {
+    name: &'static str,
+    json: &'static str,
+}
+
+impl FieldName {
+    /// For [`field_name`].
+    #[doc(hidden)]
+    #[must_use]
+    pub const fn new(name: &'static str, json: &'static str) -> FieldName {
+        FieldName { name, json }
+    }
+}
+
+/// A [`FieldName`] of a literal that has nothing to escape.
+#[macro_export]
+macro_rules! field_name {
+    ($name:literal) => {
+        $crate::header_writer::FieldName::new($name, concat!("\",\"", $name, "\":\""))
+    };
+}
+
+/// Bytes of JSON that end the value before a field.
+const VALUE_END: usize = "\",".len();
+
 /// A header in the making; [`HeaderWriter::finish`] completes it, and dropping it takes the bytes back.
 #[derive(Debug)]
 pub struct HeaderWriter<'a> {
@@ -60,12 +91,9 @@ impl<'a> HeaderWriter<'a> {
                     put_decimal(out, code.into());
                     out.put_slice(b",\"flag\":");
                     put_decimal(out, flag.into());
-                    out.put_slice(b",\"language\":\"");
-                    out.put_slice(LANGUAGE.as_str().as_bytes());
-                    out.put_slice(b"\",\"opaque\":");
+                    out.put_slice(JSON_LANGUAGE);
                     put_decimal(out, opaque.into());
-                    out.put_slice(b",\"serializeTypeCurrentRPC\":\"JSON\",\"version\":");
-                    put_decimal(out, Version::CURRENT.0.into());
+                    out.put_slice(JSON_VERSION);
                     let remark_at = out.len();
                     out.put_slice(b",\"extFields\":{");
                     (Serialize::Json, remark_at, 0)
@@ -140,10 +168,42 @@ impl<'a> HeaderWriter<'a> {
             Serialize::Json => {
                 self.json_key(key);
                 put_escaped(self.out, value);
-                self.out.put_u8(b'"');
             }
             Serialize::Binary => self.binary_field(key, value.as_bytes()),
         }
+    }
+
+    /// As [`Self::put`], for a name that is written often.
+    #[inline]
+    pub fn put_named(&mut self, name: FieldName, value: &str) {
+        match self.serialize {
+            Serialize::Json => {
+                self.json_name(name);
+                put_escaped(self.out, value);
+            }
+            Serialize::Binary => self.binary_field(name.name, value.as_bytes()),
+        }
+    }
+
+    /// As [`Self::put_i64`], for a name that is written often.
+    #[inline]
+    pub fn put_named_i64(&mut self, name: FieldName, value: i64) {
+        match self.serialize {
+            Serialize::Json => {
+                self.json_name(name);
+                put_decimal(self.out, value);
+            }
+            Serialize::Binary => self.put_i64(name.name, value),
+        }
+    }
+
+    /// As [`Self::json_key`].
+    #[inline]
+    fn json_name(&mut self, name: FieldName) {
+        let behind_a_value = if self.fields > 0 { 0 } else { VALUE_END };
+        self.fields += 1;
+        self.out
+            .put_slice(name.json.as_bytes().get(behind_a_value..).unwrap_or_default());
     }
 
     /// As [`Self::ext_i64`], in place.
@@ -152,7 +212,6 @@ impl<'a> HeaderWriter<'a> {
             Serialize::Json => {
                 self.json_key(key);
                 put_decimal(self.out, value);
-                self.out.put_u8(b'"');
             }
             Serialize::Binary => {
                 let mut digits = [0; 20];
@@ -167,12 +226,11 @@ impl<'a> HeaderWriter<'a> {
         self.put(key, if value { "true" } else { "false" });
     }
 
+    /// Ends the value before it, and begins one that the next field ends, or the header's end.
     fn json_key(&mut self, key: &str) {
-        if self.fields > 0 {
-            self.out.put_u8(b',');
-        }
+        let between: &[u8] = if self.fields > 0 { b"\",\"" } else { b"\"" };
         self.fields += 1;
-        self.out.put_u8(b'"');
+        self.out.put_slice(between);
         put_escaped(self.out, key);
         self.out.put_slice(b"\":\"");
     }
@@ -191,6 +249,7 @@ impl<'a> HeaderWriter<'a> {
     /// [`FrameError::TooLong`] if no reader would take the frame. The buffer is then as it was before the header was started.
     pub fn finish(mut self, body_len: usize) -> Result<(), FrameError> {
         match self.serialize {
+            Serialize::Json if self.fields > 0 => self.out.put_slice(b"\"}}"),
             Serialize::Json => self.out.put_slice(b"}}"),
             Serialize::Binary => {
                 let ext_length = self.out.len() - self.ext_length_at - 4;

@@ -7,34 +7,43 @@ use core::str::FromStr;
 
 use super::ExtText;
 
-/// What the bytes are.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub(crate) enum Form {
-    /// The inside of a JSON string without escapes, or another JSON value; UTF-8, as the scan of the header has found.
-    Json,
-    /// The inside of a JSON string with escapes; UTF-8 too.
-    JsonEscaped,
-    /// Whatever the peer sent; Java reads it as UTF-8.
-    Binary,
-}
-
 /// A key or a value that nobody has read yet.
 #[derive(Debug, Clone, Copy)]
-pub struct RawText<'a> {
-    bytes: &'a [u8],
-    form: Form,
+pub struct RawText<'a>(Form<'a>);
+
+#[derive(Debug, Clone, Copy)]
+enum Form<'a> {
+    /// The inside of a JSON string without escapes, or another JSON value.
+    Json(&'a str),
+    /// The inside of a JSON string with escapes.
+    JsonEscaped(&'a str),
+    /// Whatever the peer sent; Java reads it as UTF-8.
+    Binary(&'a [u8]),
 }
 
 impl<'a> RawText<'a> {
     #[inline]
-    pub(crate) fn new(bytes: &'a [u8], form: Form) -> Self {
-        RawText { bytes, form }
+    pub(crate) fn json(text: &'a str, escaped: bool) -> Self {
+        RawText(if escaped {
+            Form::JsonEscaped(text)
+        } else {
+            Form::Json(text)
+        })
+    }
+
+    #[inline]
+    pub(crate) fn binary(bytes: &'a [u8]) -> Self {
+        RawText(Form::Binary(bytes))
     }
 
     /// The bytes of the text, unless it has escapes.
     #[inline]
     pub(crate) fn plain(self) -> Option<&'a [u8]> {
-        (self.form != Form::JsonEscaped).then_some(self.bytes)
+        match self.0 {
+            Form::Json(text) => Some(text.as_bytes()),
+            Form::JsonEscaped(_) => None,
+            Form::Binary(bytes) => Some(bytes),
+        }
     }
 
     /// Whether this is the text.
@@ -51,12 +60,13 @@ impl<'a> RawText<'a> {
     #[must_use]
     #[inline]
     pub fn text(self) -> ExtText<'a> {
-        match (core::str::from_utf8(self.bytes), self.form) {
-            (Ok(text), Form::Json | Form::Binary) => ExtText::Plain(text),
-            (Ok(text), Form::JsonEscaped) => ExtText::Escaped(text),
-            (Err(_), Form::Binary) => ExtText::Repaired(String::from_utf8_lossy(self.bytes).into_owned()),
-            // The scan has passed the whole header as UTF-8.
-            (Err(_), Form::Json | Form::JsonEscaped) => ExtText::Plain(""),
+        match self.0 {
+            Form::Json(text) => ExtText::Plain(text),
+            Form::JsonEscaped(text) => ExtText::Escaped(text),
+            Form::Binary(bytes) => match core::str::from_utf8(bytes) {
+                Ok(text) => ExtText::Plain(text),
+                Err(_) => ExtText::Repaired(String::from_utf8_lossy(bytes).into_owned()),
+            },
         }
     }
 
@@ -74,7 +84,7 @@ impl<'a> RawText<'a> {
     /// be read.
     #[inline]
     fn short_number(self) -> Option<i64> {
-        let (negative, digits) = match self.bytes {
+        let (negative, digits) = match self.plain()? {
             [b'-', digits @ ..] => (true, digits),
             digits => (false, digits),
         };
@@ -100,7 +110,7 @@ mod tests {
 
     #[test]
     fn short_numbers_are_those_that_java_reads_alike() {
-        let number = |text: &str| RawText::new(text.as_bytes(), Form::Json).short_number();
+        let number = |text: &'static str| RawText::json(text, false).short_number();
         for (text, value) in [
             ("0", 0),
             ("-1", -1),
@@ -118,12 +128,12 @@ mod tests {
 
     #[test]
     fn text_is_what_its_form_says() {
-        let text = |bytes, form| RawText::new(bytes, form).text().into_cow().into_owned();
-        assert_eq!(text(br"a\n", Form::JsonEscaped), "a\n");
-        assert_eq!(text(br"a\n", Form::Json), "a\\n");
-        assert_eq!(text(b"a\xff", Form::Binary), "a\u{fffd}");
-        let escaped = RawText::new(br"\u0062", Form::JsonEscaped);
+        let text = |raw: RawText<'static>| raw.text().into_cow().into_owned();
+        assert_eq!(text(RawText::json(r"a\n", true)), "a\n");
+        assert_eq!(text(RawText::json(r"a\n", false)), "a\\n");
+        assert_eq!(text(RawText::binary(b"a\xff")), "a\u{fffd}");
+        let escaped = RawText::json(r"\u0062", true);
         assert!(escaped.is("b") && !escaped.is(r"\u0062") && escaped.plain().is_none());
-        assert!(RawText::new(b"b", Form::Binary).is("b"));
+        assert!(RawText::binary(b"b").is("b"));
     }
 }

@@ -43,9 +43,15 @@ pub enum IdError {
 const HEX: [u8; 16] = *b"0123456789ABCDEF";
 
 fn push_hex(out: &mut String, bytes: &[u8]) {
-    for byte in bytes {
-        out.push(char::from(HEX[usize::from(byte >> 4)]));
-        out.push(char::from(HEX[usize::from(byte & 15)]));
+    // The most that an id has in one piece.
+    const BYTES_MAX: usize = 16;
+    for some in bytes.chunks(BYTES_MAX) {
+        let mut digits = [0; 2 * BYTES_MAX];
+        for (pair, byte) in digits.as_chunks_mut::<2>().0.iter_mut().zip(some) {
+            *pair = [HEX[usize::from(byte >> 4)], HEX[usize::from(byte & 15)]];
+        }
+        let digits = digits.get(..2 * some.len()).unwrap_or_default();
+        out.push_str(core::str::from_utf8(digits).unwrap_or_default());
     }
 }
 
