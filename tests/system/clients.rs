@@ -12,7 +12,7 @@ fn turn() -> MutexGuard<'static, ()> {
 
 fn run(client: &Client) -> Report {
     let _turn = turn();
-    let cluster = Cluster::for_clients();
+    let cluster = Cluster::on_two_cores();
     client.run(&cluster.namesrv())
 }
 

@@ -21,21 +21,37 @@ pub enum FlushMode {
 #[derive(Debug)]
 pub enum Cluster {
     Existing { namesrv: String },
+    Up(Up, TempDir),
     Separate(Box<Separate>),
 }
 
 impl Cluster {
-    /// The cluster that the environment names, Apache's from its jars, or ours.
+    /// The cluster that the environment names, Apache's from its jars, or a `ringmq up` with a data directory of its own.
     pub fn for_clients() -> Cluster {
+        Cluster::given().unwrap_or_else(|| {
+            let data = temporary("up");
+            let up = Up::start(data.path(), PortBlock::free());
+            Cluster::Up(up, data)
+        })
+    }
+
+    /// As [`Cluster::for_clients`], but ours has two cores.
+    pub fn on_two_cores() -> Cluster {
+        Cluster::given().unwrap_or_else(|| Cluster::Separate(Box::new(Separate::on_two_cores(FlushMode::Async))))
+    }
+
+    fn given() -> Option<Cluster> {
         if let Ok(namesrv) = std::env::var("RINGMQ_TEST_NAMESRV") {
-            return Cluster::Existing { namesrv };
+            return Some(Cluster::Existing { namesrv });
         }
-        Cluster::Separate(Box::new(Separate::on_two_cores(FlushMode::Async)))
+        apache::jars()?;
+        Some(Cluster::Separate(Box::new(Separate::start(FlushMode::Async))))
     }
 
     pub fn namesrv(&self) -> String {
         match self {
             Cluster::Existing { namesrv } => namesrv.clone(),
+            Cluster::Up(up, _) => up.ports.namesrv_address(),
             Cluster::Separate(servers) => servers.ports.namesrv_address(),
         }
     }
