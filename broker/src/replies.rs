@@ -31,7 +31,7 @@ impl SendReplyFields {
             header.put_named(field_name!("transactionId"), unique_id);
         }
         header.put_named(field_name!("MSG_REGION"), &self.region);
-        header.put_named(field_name!("TRACE_ON"), if self.trace_on { "true" } else { "false" });
+        header.put_named_bool(field_name!("TRACE_ON"), self.trace_on);
     }
 }
 

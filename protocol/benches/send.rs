@@ -102,7 +102,7 @@ fn write(criterion: &mut Criterion) {
                 header.put_named_i64(field_name!("queueOffset"), 123_456_789);
                 header.put_named(field_name!("transactionId"), "7F00000100012A139A55000000000000");
                 header.put_named(field_name!("MSG_REGION"), "DefaultRegion");
-                header.put_named(field_name!("TRACE_ON"), "true");
+                header.put_named_bool(field_name!("TRACE_ON"), true);
                 header.finish(0).is_ok()
             });
         });

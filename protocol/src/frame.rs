@@ -385,9 +385,15 @@ mod tests {
             header.put_named_i64(field_name!("bc"), -5);
             header.put("d", "");
             header.put_named(field_name!("e"), "2");
+            header.put_named_bool(field_name!("f"), true);
             header.finish(0).unwrap();
             let header = HeaderWriter::response(&mut seldom, serialize, ResponseCode::SUCCESS, 7);
-            let header = header.ext("a", "\"1").ext_i64("bc", -5).ext("d", "").ext("e", "2");
+            let header = header
+                .ext("a", "\"1")
+                .ext_i64("bc", -5)
+                .ext("d", "")
+                .ext("e", "2")
+                .ext_bool("f", true);
             header.finish(0).unwrap();
             assert_eq!(often, seldom);
         }

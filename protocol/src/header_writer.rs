@@ -17,6 +17,10 @@ const LANGUAGE: Language = Language::Java;
 /// What is the same in each JSON header, in as few pieces as can be: a send's answer is written a million times where a text is added once.
 const JSON_LANGUAGE: &[u8] = b",\"language\":\"JAVA\",\"opaque\":";
 const JSON_VERSION: &[u8] = b",\"serializeTypeCurrentRPC\":\"JSON\",\"version\":513";
+const _: () = assert!(
+    matches!(LANGUAGE, Language::Java) && Version::CURRENT.0 == 513,
+    "they say what the binary form says"
+);
 
 /// Name of an ext field that is written with each answer to a send, and what stands around it in JSON: made by [`field_name`].
 #[derive(Clone, Copy, Debug)]
@@ -197,6 +201,12 @@ impl<'a> HeaderWriter<'a> {
         }
     }
 
+    /// As [`Self::put_bool`], for a name that is written often.
+    #[inline]
+    pub fn put_named_bool(&mut self, name: FieldName, value: bool) {
+        self.put_named(name, word(value));
+    }
+
     /// As [`Self::json_key`].
     #[inline]
     fn json_name(&mut self, name: FieldName) {
@@ -223,7 +233,7 @@ impl<'a> HeaderWriter<'a> {
 
     /// As [`Self::ext_bool`], in place.
     pub fn put_bool(&mut self, key: &str, value: bool) {
-        self.put(key, if value { "true" } else { "false" });
+        self.put(key, word(value));
     }
 
     /// Ends the value before it, and begins one that the next field ends, or the header's end.
@@ -289,6 +299,10 @@ impl Drop for HeaderWriter<'_> {
             self.out.truncate(self.start);
         }
     }
+}
+
+fn word(value: bool) -> &'static str {
+    if value { "true" } else { "false" }
 }
 
 fn patch_u32(out: &mut BytesMut, at: usize, value: usize) {
