@@ -150,7 +150,8 @@ fn main() -> ExitCode {
         return ExitCode::SUCCESS;
     }
     if let Some(unknown) = plan.only.iter().find(|name| FAULTS.iter().all(|f| f.name != **name)) {
-        println!("no fault is called {unknown}; --list names them all");
+        let names: Vec<&str> = FAULTS.iter().map(|fault| fault.name).collect();
+        println!("no fault is called {unknown}; there are {}", names.join(", "));
         return ExitCode::FAILURE;
     }
     let (mut passed, mut failed, mut skipped) = (0, 0, 0);
