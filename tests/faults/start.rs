@@ -72,9 +72,10 @@ enum Ask {
 /// Asks again and again until there is an answer that says yes.
 fn first_answer(address: &str, ask: Ask) -> Instant {
     on_a_loop(async {
-        let client = Client::new(address).unwrap();
         let end = Instant::now() + START_LIMIT;
         loop {
+            // A new one each time: one that was refused waits longer and longer before it connects again.
+            let client = Client::new(address).unwrap();
             let answer = match ask {
                 Ask::Cluster => client
                     .ask(address, RequestCode::GET_BROKER_CLUSTER_INFO, &NoFields, Bytes::new())
