@@ -88,7 +88,8 @@ impl ConsumeQueues {
             .await
     }
 
-    /// Throws everything away but the next offsets of queues without records.
+    /// Throws everything away but the next offsets of queues without records. Queues of a topic whose deletion did not happen come back by
+    /// feeding; their records alone know them until a checkpoint has written them.
     async fn start_over(&self, log_end: u64) -> Result<u64, IndexError> {
         let files: Vec<u32> = self.log.files.borrow().iter().map(|file| file.first_page).collect();
         self.log.set_next_page(self.log.next_file(self.log.next_page()));
